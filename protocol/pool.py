@@ -1,0 +1,79 @@
+"""What of an agreed table reaches the pool: the one allow-list that pseudonymise, warehouse and evidence share."""
+
+from protocol.model import Column, ColumnType, Frozen, Generalisation, Name, Table, Treatment
+
+ROW_KEY = "row_key"
+"""First column of every pool-ready frame: keyed pseudonym of partner, table and key, 32 hex characters."""
+PERSON_REF = "person_ref"
+"""Second column where rows are about a person: keyed pseudonym of partner and local person id, 32 hex characters."""
+DELETED = "_deleted"
+"""Column of a delta's frame that marks tombstones."""
+RESERVED = frozenset(
+    {
+        ROW_KEY,
+        PERSON_REF,
+        DELETED,
+        "days_since",
+        "deleted",
+        "mark",
+        "partner_id",
+        "period",
+        "person_id",
+        "published_id",
+        "repeats_partner_id",
+        "repeats_row_key",
+        "submission_id",
+    }
+)
+"""Names that the warehouse gives to columns of its own, so that no agreed column may reach the pool under them."""
+
+
+class PoolColumn(Frozen):
+    """One agreed column as it is in the pool."""
+
+    name: Name
+    type: ColumnType
+    """``text`` (String), ``code`` (String), ``integer`` (Int64), ``decimal`` (Decimal(18, 4)) or ``date`` (Date)."""
+    source: Name
+    """The agreed column that it is made from."""
+    kind: Treatment
+    """``keep``, ``generalise`` or ``pseudonymise``; nothing else gets here."""
+    generalisation: Generalisation | None = None
+
+
+def pool_columns(table: Table) -> tuple[PoolColumn, ...]:
+    """The columns of ``table`` in the pool, in the agreed order, *besides* ``row_key`` and ``person_ref``.
+
+    The person column is not among them: it becomes ``person_ref``. Kept columns have their own name; generalised
+    ones are ``birth_year_band`` (text), ``postcode_district`` (text) or ``<column>_month`` (date, first of the
+    month); pseudonymised ones keep their name and hold 32 hex characters. Tokenised and dropped ones are not there
+    (kept by ``tests/unit/protocol/test_pool.py``).
+    """
+    columns: list[PoolColumn] = []
+    for column in table.columns:
+        if column.name == table.person_column:
+            continue
+        if column.treatment is Treatment.KEEP:
+            columns.append(PoolColumn(name=column.name, type=column.type, source=column.name, kind=Treatment.KEEP))
+        elif column.treatment is Treatment.GENERALISE:
+            columns.append(_generalised(column))
+        elif column.treatment is Treatment.PSEUDONYMISE:
+            columns.append(
+                PoolColumn(name=column.name, type=ColumnType.TEXT, source=column.name, kind=Treatment.PSEUDONYMISE)
+            )
+    return tuple(columns)
+
+
+def _generalised(column: Column) -> PoolColumn:
+    assert column.generalisation is not None  # the loader refuses a generalised column without one
+    if column.generalisation is Generalisation.MONTH:
+        name, type_ = f"{column.name}_month", ColumnType.DATE
+    else:
+        name, type_ = column.generalisation.value, ColumnType.TEXT
+    return PoolColumn(
+        name=name,
+        type=type_,
+        source=column.name,
+        kind=Treatment.GENERALISE,
+        generalisation=column.generalisation,
+    )
