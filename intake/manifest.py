@@ -1,0 +1,315 @@
+"""The manifest: what a partner says about its own submission.
+
+YAML or JSON, both read as text without any type guessing, so that version ``1.0`` stays a version and a date a date.
+No entry of a manifest is repeated in a finding unless it is one that the agreement knows.
+"""
+
+import difflib
+import json
+import re
+from collections.abc import Mapping as AbstractMapping
+from datetime import date
+from enum import StrEnum
+from typing import Any
+
+import yaml
+from pydantic import Field
+
+from intake.taking import TakenDrop
+from protocol.finding import Finding, Scope
+from protocol.model import Contract, Frozen, Name, Partner
+
+FILE = "manifest.yaml"
+_PERIOD = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,19}", re.ASCII)
+_VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.-]{0,19}", re.ASCII)
+_SUBMISSION = re.compile(r"sub-[0-9a-f]{20}", re.ASCII)
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+_ROWS = re.compile(r"\d{1,12}", re.ASCII)
+_NIL = "nil"
+
+
+class ManifestKind(StrEnum):
+    """What a submission does to the partner's earlier ones of the period."""
+
+    FULL = "full"
+    """Replaces them."""
+    DELTA = "delta"
+    """Adds, changes and deletes rows by their keys."""
+    CORRECTION = "correction"
+    """A full one that supersedes the submission that it names."""
+    NIL = "nil"
+    """There is nothing to report."""
+
+
+class Manifest(Frozen):
+    """What a partner says about its own submission."""
+
+    partner: Name
+    period: str
+    agreement_version: str
+    kind: ManifestKind
+    supersedes: str | None = None
+    """The submission that a correction replaces."""
+    extracted_on: date
+    tables: dict[Name, int | None] = Field(default_factory=dict)
+    """Table -> rows in its file; None where the table is declared nil. Empty where the partner's export has no
+    manifest: then no row counts are checked."""
+
+    @property
+    def nil_tables(self) -> tuple[str, ...]:
+        """Tables that are declared to have nothing to report."""
+        return tuple(table for table, rows in self.tables.items() if rows is None)
+
+
+class _Duplicate(Exception):
+    """An entry stands twice."""
+
+
+def read_manifest(
+    taken: TakenDrop, partner: Partner, contract: Contract, *, extracted_on: date | None = None
+) -> tuple[Manifest | None, tuple[Finding, ...]]:
+    """Reads and checks the manifest; gives it, or None and every fault.
+
+    Where the partner's export has none and the agreement says so (``manifest_from_name``), the drop's name is the
+    period, it is a full one under the contract's version, and it was extracted on ``extracted_on`` or, without that,
+    on the day of its latest file. Whether period and version may be submitted now is decided at the gate, not here.
+    """
+    if taken.manifest is None:
+        if not partner.mapping.manifest_from_name:
+            return None, (_finding("manifest.missing"),)
+        if not _PERIOD.fullmatch(taken.stem):
+            return None, (_finding("manifest.period_name"),)
+        return (
+            Manifest(
+                partner=partner.id,
+                period=taken.stem,
+                agreement_version=contract.version,
+                kind=ManifestKind.FULL,
+                extracted_on=extracted_on or taken.changed_on,
+            ),
+            (),
+        )
+    entries, findings = _parse(taken)
+    if findings:
+        return None, findings
+    return _check(entries, taken, partner, contract)
+
+
+def _parse(taken: TakenDrop) -> tuple[dict[str, Any], tuple[Finding, ...]]:
+    assert taken.manifest is not None
+    try:
+        text = taken.manifest.path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return {}, (_finding("manifest.encoding"),)
+    try:
+        entries = _load_json(text) if text.lstrip().startswith("{") else _load_yaml(text)
+    except _Duplicate:
+        return {}, (_finding("manifest.twice"),)
+    except (yaml.YAMLError, ValueError, RecursionError, TypeError):
+        return {}, (_finding("manifest.form"),)
+    if not isinstance(entries, dict):
+        return {}, (_finding("manifest.form"),)
+    return {str(name): value for name, value in entries.items()}, ()
+
+
+def _load_json(text: str) -> Any:
+    def pairs(found: list[tuple[str, Any]]) -> dict[str, Any]:
+        if len({name for name, _ in found}) < len(found):
+            raise _Duplicate
+        return dict(found)
+
+    return json.loads(text, object_pairs_hook=pairs, parse_int=str, parse_float=str)
+
+
+def _load_yaml(text: str) -> Any:
+    node = yaml.compose(text, Loader=yaml.BaseLoader)
+    _refuse_duplicates(node, 0)
+    return yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506 (the base loader makes text, lists and mappings only)
+
+
+def _refuse_duplicates(node: Any, depth: int) -> None:
+    if depth > 4:
+        raise ValueError("too deep for a manifest")
+    if isinstance(node, yaml.MappingNode):
+        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        if len(set(names)) < len(node.value):
+            raise _Duplicate
+        for _, value in node.value:
+            _refuse_duplicates(value, depth + 1)
+    elif isinstance(node, yaml.SequenceNode):
+        for value in node.value:
+            _refuse_duplicates(value, depth + 1)
+
+
+def _check(
+    entries: AbstractMapping[str, Any], taken: TakenDrop, partner: Partner, contract: Contract
+) -> tuple[Manifest | None, tuple[Finding, ...]]:
+    findings: list[Finding] = []
+    known = tuple(Manifest.model_fields)
+    findings += _unknown_entries(entries, known)
+
+    def text(name: str, pattern: re.Pattern[str]) -> str | None:
+        value = entries.get(name)
+        if value is None or value == "":
+            findings.append(_finding("manifest.entry_missing", name=name, example=_EXAMPLES[name]))
+        elif not isinstance(value, str) or not pattern.fullmatch(value.strip()):
+            findings.append(_finding("manifest.entry_form", name=name, example=_EXAMPLES[name]))
+        else:
+            return value.strip()
+        return None
+
+    partner_id = text("partner", re.compile(r"[a-z][a-z0-9_]{0,62}"))
+    if partner_id is not None and partner_id != partner.id:
+        findings.append(_finding("manifest.partner", name=partner.id))
+    period = text("period", _PERIOD)
+    version = text("agreement_version", _VERSION)
+    kind = text("kind", re.compile("|".join(ManifestKind)))
+    day = text("extracted_on", _DAY)
+    extracted_on = _read_day(day)
+    if day is not None and extracted_on is None:
+        findings.append(_finding("manifest.entry_form", name="extracted_on", example=_EXAMPLES["extracted_on"]))
+    supersedes = None
+    if kind == ManifestKind.CORRECTION:
+        supersedes = text("supersedes", _SUBMISSION)
+    elif entries.get("supersedes") not in (None, "", "null", "~"):
+        findings.append(_finding("manifest.supersedes_without_correction"))
+    tables, table_findings = _read_tables(entries.get("tables"), kind, contract)
+    findings += table_findings
+    if kind == ManifestKind.NIL and taken.files:
+        findings.append(_finding("manifest.nil_with_files"))
+    if findings or not (period and version and kind and extracted_on):
+        return None, tuple(findings)
+    return (
+        Manifest(
+            partner=partner.id,
+            period=period,
+            agreement_version=version,
+            kind=ManifestKind(kind),
+            supersedes=supersedes,
+            extracted_on=extracted_on,
+            tables=tables,
+        ),
+        (),
+    )
+
+
+def _read_tables(value: Any, kind: str | None, contract: Contract) -> tuple[dict[str, int | None], list[Finding]]:
+    if value in (None, "") or value == {}:
+        if kind in (None, ManifestKind.NIL):
+            return {}, []
+        return {}, [_finding("manifest.entry_missing", name="tables", example="person: 812")]
+    if not isinstance(value, dict):
+        return {}, [_finding("manifest.entry_form", name="tables", example="person: 812")]
+    findings = _unknown_entries(value, contract.table_names, "tables")
+    tables: dict[str, int | None] = {}
+    for name in contract.table_names:
+        if name not in value:
+            continue
+        rows = value[name]
+        rows = rows.strip() if isinstance(rows, str) else rows
+        if rows == _NIL:
+            tables[name] = None
+        elif isinstance(rows, str) and _ROWS.fullmatch(rows):
+            tables[name] = int(rows)
+        else:
+            findings.append(_finding("manifest.rows", name=name, table=name))
+    if kind == ManifestKind.NIL and any(tables.values()):
+        findings.append(_finding("manifest.nil_with_rows"))
+    return tables, findings
+
+
+def _unknown_entries(entries: AbstractMapping[str, Any], known: tuple[str, ...], under: str = "") -> list[Finding]:
+    """One finding for each entry that is not known: by its place, with the nearest known name, never as written."""
+    findings = []
+    where = f" under {under}" if under else ""
+    for number, name in enumerate(entries, start=1):
+        if name not in known:
+            missing = [candidate for candidate in known if candidate not in entries]
+            near = difflib.get_close_matches(str(name)[:64].lower(), missing, 1, 0.6)
+            hint = f"; is it meant to be {near[0]}?" if near else "."
+            findings.append(_finding("manifest.entry_unknown", number=number, where=where, hint=hint))
+    return findings
+
+
+def _read_day(value: str | None) -> date | None:
+    try:
+        return date.fromisoformat(value) if value else None
+    except ValueError:
+        return None
+
+
+_EXAMPLES = {
+    "partner": "harbour_trust",
+    "period": "2026-Q1",
+    "agreement_version": "1.0",
+    "kind": "full",
+    "supersedes": "sub-0123456789abcdef0123",
+    "extracted_on": "2026-04-03",
+}
+
+_FAULTS: dict[str, tuple[str, str]] = {
+    "manifest.missing": (
+        "There is no manifest.",
+        "Put manifest.yaml from the template beside the files and fill it in.",
+    ),
+    "manifest.period_name": (
+        "The drop's name is not a period, and there is no manifest to say which period it is for.",
+        "Name the folder or .zip after the period, such as 2026-Q1 or 2026-Q1.zip.",
+    ),
+    "manifest.encoding": (
+        "The manifest is not UTF-8 text.",
+        "Save it as plain text, UTF-8.",
+    ),
+    "manifest.form": (
+        "The manifest cannot be read as YAML or JSON.",
+        "Start from the template: one 'name: value' on each line, table names indented by two spaces under 'tables:'.",
+    ),
+    "manifest.twice": (
+        "An entry of the manifest stands twice.",
+        "Keep the one that is right.",
+    ),
+    "manifest.entry_missing": (
+        "The manifest does not say '{name}'.",
+        "Add a line such as '{name}: {example}'.",
+    ),
+    "manifest.entry_form": (
+        "The manifest's entry '{name}' does not have the agreed form.",
+        "Write it like '{name}: {example}'.",
+    ),
+    "manifest.entry_unknown": (
+        "Entry {number}{where} of the manifest is not one that is known{hint}",
+        "Use the names of the template.",
+    ),
+    "manifest.partner": (
+        "The manifest names another partner than the one whose inbox this is ({name}).",
+        "Check that the right files are in the drop before anything else, then write 'partner: {name}'.",
+    ),
+    "manifest.supersedes_without_correction": (
+        "The manifest names a submission to supersede, but its kind is not correction.",
+        "Write 'kind: correction', or leave 'supersedes' out.",
+    ),
+    "manifest.rows": (
+        "The manifest does not give the number of rows of {name}.",
+        "Write '{name}: 812' with the number of rows without the heading, or '{name}: nil' for nothing to report.",
+    ),
+    "manifest.nil_with_files": (
+        "The manifest declares that there is nothing to report, but there are files.",
+        "Leave the files out, or declare 'kind: full' with their rows.",
+    ),
+    "manifest.nil_with_rows": (
+        "The manifest declares that there is nothing to report, but it counts rows.",
+        "Leave 'tables' out, or declare 'kind: full'.",
+    ),
+}
+
+
+def _finding(code: str, *, table: str | None = None, **values: object) -> Finding:
+    sentence, mend = _FAULTS[code]
+    return Finding(
+        code=code,
+        scope=Scope.SUBMISSION,
+        file=FILE,
+        table=table,
+        sentence=sentence.format(**values),
+        mend=mend.format(**values),
+    )
