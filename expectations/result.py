@@ -1,0 +1,98 @@
+"""What a check needs to know besides the tables, and what it finds. Neither shows a cell when it is printed."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from enum import StrEnum
+
+import polars as pl
+
+from protocol.finding import Finding
+from protocol.model import Period
+
+FindKnownKeys = Callable[[str, pl.DataFrame], pl.Series]
+"""Takes a table's name and a frame of distinct keys as text (the referenced columns, no nulls); answers a Boolean
+series of the same length: is a row with that key in force from an earlier submission? It lets the caller look keys up
+where they are kept only as keyed pseudonyms."""
+
+
+class Kind(StrEnum):
+    """How a submission relates to the partner's earlier ones."""
+
+    FULL = "full"
+    DELTA = "delta"
+    CORRECTION = "correction"
+    NIL = "nil"
+
+
+@dataclass(frozen=True)
+class CheckContext:
+    """The manifest's side of a check.
+
+    ``kind`` is ``full``, ``delta``, ``correction`` or ``nil``. For a delta, references may also be found in
+    ``known_keys`` (table -> frame with at least the referenced columns) or by ``find_known_keys``; where neither speaks
+    of a parent table, references to it cannot be decided and a note says so. ``previous_counts`` holds the rows in
+    force, by table, from the partner's earlier submission: a full one is compared with it. ``shrink_confirmed`` is set
+    when a person has confirmed that a fall in rows is right. ``nil_tables`` were declared empty in the manifest.
+    """
+
+    period: Period
+    extracted_on: date
+    kind: str = Kind.FULL
+    known_keys: Mapping[str, pl.DataFrame] = field(default_factory=dict, repr=False)
+    find_known_keys: FindKnownKeys | None = field(default=None, repr=False)
+    previous_counts: Mapping[str, int] = field(default_factory=dict)
+    nil_tables: frozenset[str] = frozenset()
+    shrink_confirmed: bool = False
+
+    @property
+    def replaces(self) -> bool:
+        """True where the submission stands for all of the period's rows, so that their number means something."""
+        return self.kind in (Kind.FULL, Kind.CORRECTION)
+
+
+@dataclass(frozen=True)
+class TableCounts:
+    """Rows of one table: ``received`` = ``accepted`` + ``held_back`` + ``repeated``.
+
+    ``repeated`` rows are wholly equal to an earlier one and were left out. ``accepted`` counts rows without a fault,
+    also where the submission as a whole is refused.
+    """
+
+    received: int
+    accepted: int
+    held_back: int
+    repeated: int = 0
+
+
+HELD_BACK_SCHEMA = pl.Schema({"table": pl.String, "row": pl.Int64, "rule": pl.String, "mend": pl.String})
+
+
+@dataclass(frozen=True, repr=False)
+class CheckResult:
+    """Outcome of :func:`expectations.check_tables`.
+
+    ``accepted``: agreed columns, typed by the contract (Int64, Decimal(18,4), Date, String), ``_row``, and ``_delete``
+    (Boolean) in a delta. Empty where the submission is refused, so that nothing of it can be carried on.
+    ``held_back``: one line for every held-back row and rule that it broke (table, row, rule, mend).
+    ``repr`` shows counts only (kept by ``tests/unit/expectations/test_canaries.py``).
+    """
+
+    accepted: dict[str, pl.DataFrame]
+    held_back: pl.DataFrame
+    findings: tuple[Finding, ...]
+    refused: bool
+    counts: dict[str, TableCounts]
+
+    @property
+    def received(self) -> dict[str, int]:
+        """Rows received, by table."""
+        return {table: counts.received for table, counts in self.counts.items()}
+
+    def __repr__(self) -> str:
+        received = sum(counts.received for counts in self.counts.values())
+        held_back = sum(counts.held_back for counts in self.counts.values())
+        return (
+            f"CheckResult(tables={len(self.counts)}, received={received}, held_back={held_back}, "
+            f"findings={len(self.findings)}, refused={self.refused})"
+        )

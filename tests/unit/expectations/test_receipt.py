@@ -1,0 +1,244 @@
+"""The receipt: state, words, bytes, and a page that any browser, printer and screen reader can use."""
+
+import csv
+import io
+import json
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta, timezone
+from html.parser import HTMLParser
+from itertools import pairwise
+from typing import Any
+
+import polars as pl
+import pytest
+from pydantic import ValidationError
+
+from expectations import (
+    CheckContext,
+    CheckResult,
+    Receipt,
+    State,
+    TableCounts,
+    build_receipt,
+    check_tables,
+    held_back_csv,
+    receipt_html,
+    receipt_json,
+)
+from expectations.receipt import merge_findings
+from protocol.finding import Finding, Scope
+from protocol.model import Agreement, Contact, Partner
+
+Build = Callable[..., Receipt]
+
+
+@pytest.fixture
+def build(agreement: Agreement, partner: Partner) -> Build:
+    def of(counts: dict[str, TableCounts], findings: tuple[Finding, ...] = (), **more: Any) -> Receipt:
+        parts: dict[str, Any] = {
+            "submission_id": "harbour_trust-2026-Q2-3f9a1c07",
+            "partner": partner,
+            "period": "2026-Q2",
+            "kind": "full",
+            "agreement": agreement,
+            "received_at": datetime(2026, 7, 6, 9, 12, tzinfo=UTC),
+            "decided_at": datetime(2026, 7, 6, 9, 14, tzinfo=UTC),
+            "counts": counts,
+            "findings": findings,
+            "contact": Contact(role="Coordinator", email="coordinator@partnership.example"),
+            "software_version": "0.1.0",
+        }
+        return build_receipt(**{**parts, **more})
+
+    return of
+
+
+@pytest.fixture
+def faulty(as_frames: Any, agreement: Agreement, context: CheckContext, rows: Any) -> CheckResult:
+    rows["person"][0]["date_of_birth"] = "46023"
+    rows["item"] += [{"assessment_number": "A-1", "question": str(n), "score": "bad"} for n in range(10, 10_010)]
+    return check_tables(as_frames(rows), agreement.contract, agreement.codelists, context)
+
+
+REFUSAL = Finding(code="gate.unsigned", scope=Scope.SUBMISSION, sentence="Not signed.", mend="Sign it.", clause="4.1")
+
+
+def test_state_follows_from_findings_and_counts(build: Build) -> None:
+    whole, part = {"person": TableCounts(6, 6, 0)}, {"person": TableCounts(6, 5, 1)}
+    assert build(whole).state is State.ACCEPTED
+    assert build(part).state is State.ACCEPTED_WITH_ROWS_HELD_BACK
+    assert build(whole, unchanged=True).state is State.UNCHANGED
+    assert build(part, (REFUSAL,), unchanged=True).state is State.REFUSED
+    assert build({}, (REFUSAL.model_copy(update={"scope": Scope.FILE}),)).state is State.REFUSED
+
+
+def test_refused_submission_has_no_accepted_rows(build: Build) -> None:
+    receipt = build({"person": TableCounts(6, 5, 1)}, (REFUSAL,))
+    assert (receipt.tables[0].accepted, receipt.tables[0].held_back) == (0, 1)
+
+
+def test_next_steps_fit_what_decided(build: Build) -> None:
+    counts = {"person": TableCounts(6, 4, 2)}
+    fallen = REFUSAL.model_copy(update={"clause": None, "code": "person.row_count.fallen"})
+    empty = REFUSAL.model_copy(update={"clause": None, "code": "person.nhs_number.completeness"})
+    assert "2 rows were held back and are missing" in build(counts).next_steps
+    assert "1 row was held back and is missing" in build({"person": TableCounts(6, 5, 1)}).next_steps
+    assert "Mending the file will not help" in build(counts, (REFUSAL,)).next_steps
+    assert "who can let it through" in build(counts, (fallen,)).next_steps
+    assert "Mend what is listed" in build(counts, (fallen, empty)).next_steps
+
+
+def test_receipt_is_frozen_and_knows_no_further_entry(build: Build) -> None:
+    receipt = build({})
+    with pytest.raises(ValidationError):
+        receipt.state = State.REFUSED  # type: ignore[misc]
+    with pytest.raises(ValidationError):
+        Receipt.model_validate({**receipt.model_dump(), "cells": []})
+
+
+def test_period_outside_the_agreement_is_not_repeated(build: Build) -> None:
+    assert build({}, (REFUSAL,), period="Mrs Canary").period == "not a period of the agreement"
+
+
+def test_same_receipt_gives_the_same_bytes(build: Build, faulty: CheckResult) -> None:
+    one, two = (build(faulty.counts, faulty.findings) for _ in range(2))
+    assert receipt_json(one) == receipt_json(two)
+    assert receipt_html(one) == receipt_html(two)
+    elsewhere = timezone(timedelta(hours=1))
+    shifted = build(faulty.counts, faulty.findings, received_at=datetime(2026, 7, 6, 10, 12, tzinfo=elsewhere))
+    assert receipt_json(shifted) == receipt_json(one)
+
+
+def test_json_reads_back_as_the_receipt(build: Build, faulty: CheckResult) -> None:
+    receipt = build(faulty.counts, faulty.findings, previous_counts={"person": 5})
+    assert Receipt.model_validate(json.loads(receipt_json(receipt))) == receipt
+
+
+def test_ten_thousand_equal_faults_read_as_one_line(build: Build, faulty: CheckResult) -> None:
+    page = receipt_html(build(faulty.counts, faulty.findings)).decode()
+    assert page.count("item.score.type") == 1
+    assert "14 to 33 and 9,980 more" in page
+    assert len(page) < 20_000
+
+
+def test_merged_findings_put_what_decides_first_and_equal_ones_once() -> None:
+    note = REFUSAL.model_copy(update={"scope": Scope.NOTE})
+    row = REFUSAL.model_copy(update={"scope": Scope.ROW})
+    assert merge_findings((note, row), (REFUSAL, row)) == (REFUSAL, row, note)
+
+
+# --- the page ---------------------------------------------------------------------------------------------------------
+
+
+class _Page(HTMLParser):
+    """Tags with attributes, in order; and that every element is closed where it should be."""
+
+    VOID = frozenset({"meta", "link", "br", "hr", "img", "input"})
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def of(self, tag: str) -> list[dict[str, str | None]]:
+        return [attrs for name, attrs in self.tags if name == tag]
+
+
+@pytest.fixture
+def pages(build: Build, faulty: CheckResult) -> list[str]:
+    receipts = [
+        build(faulty.counts, faulty.findings, previous_counts={"person": 5}, sunset_notice="Version 0.9 ends."),
+        build({"person": TableCounts(6, 6, 0)}),
+        build({"person": TableCounts(8, 6, 1, 1)}, (REFUSAL, *faulty.findings)),
+        build({}, (REFUSAL,)),
+        build({"person": TableCounts(6, 6, 0)}, unchanged=True),
+    ]
+    return [receipt_html(receipt).decode() for receipt in receipts]
+
+
+def test_page_is_well_formed_and_structured_for_a_screen_reader(pages: list[str]) -> None:
+    for text in pages:
+        page = _Page(text)
+        assert page.open == []
+        assert page.of("html") == [{"lang": "en-GB"}]
+        assert [len(page.of(tag)) for tag in ("title", "main", "h1")] == [1, 1, 1]
+        levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch("h[1-6]", tag)]
+        assert all(after - before <= 1 for before, after in pairwise(levels))
+        assert len(page.of("table")) == len(page.of("caption"))
+        assert all(attrs.get("scope") in ("row", "col") for attrs in page.of("th"))
+        ids = [attrs["id"] for _, attrs in page.tags if "id" in attrs]
+        assert len(ids) == len(set(ids))
+        assert {attrs["aria-labelledby"] for _, attrs in page.tags if "aria-labelledby" in attrs} <= set(ids)
+
+
+def test_page_says_first_whether_it_was_accepted_and_what_to_do(pages: list[str]) -> None:
+    for text, verdict in zip(
+        pages, ["Accepted, with rows held back", "Accepted", "Refused", "Refused", "Unchanged"], strict=True
+    ):
+        body = text[text.index("<main>") :]
+        assert f'<h1 id="verdict">{verdict}</h1>' in body
+        assert body.index("<h1") < body.index("What you need to do") < body.index("About this submission")
+
+
+def test_page_needs_nothing_from_a_network_and_runs_no_script(pages: list[str]) -> None:
+    for text in pages:
+        page = _Page(text)
+        assert not [tag for tag, _ in page.tags if tag in ("script", "img", "link", "iframe", "object")]
+        assert not re.search(r"(?:https?:)?//|url\(|@import", text)
+        assert {"default-src 'none'; style-src 'unsafe-inline'"} <= {a.get("content") for a in page.of("meta")}
+
+
+def _luminance(colour: str) -> float:
+    parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize("ink", ["ink", "soft", "link", "good", "part", "stop"])
+@pytest.mark.parametrize("ground", ["paper", "ground", "good-ground", "part-ground", "stop-ground"])
+def test_colours_keep_the_contrast_of_wcag_aa(pages: list[str], ink: str, ground: str) -> None:
+    """WCAG 2.2, success criterion 1.4.3: at least 4.5 to 1."""
+    colours = dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{6});", pages[0]))
+    light, dark = _luminance(colours[ground]), _luminance(colours[ink])
+    assert (light + 0.05) / (dark + 0.05) >= 4.5
+
+
+def test_words_of_the_agreement_are_escaped_in_the_page(build: Build) -> None:
+    words = REFUSAL.model_copy(update={"sentence": "<script>alert(1)</script>", "example": '"><b>'})
+    page = receipt_html(build({}, (words,), sunset_notice="<i>soon</i>")).decode()
+    assert "<script>" not in page
+    assert "<i>" not in page
+    assert "<b>" not in page
+
+
+# --- the held-back list -----------------------------------------------------------------------------------------------
+
+
+def test_held_back_list_names_every_row_and_rule(faulty: CheckResult) -> None:
+    content = held_back_csv(faulty)
+    lines = list(csv.reader(io.StringIO(content.decode("utf-8-sig"), newline="")))
+    assert content.startswith(b"\xef\xbb\xbf")
+    assert lines[0] == ["table", "row", "rule", "how to mend"]
+    assert len(lines) == 1 + faulty.held_back.height == 1 + 10_000 + 1 + 1 + 2
+    assert lines[1][:3] == ["person", "2", "person.date_of_birth.type"]
+    assert "day numbers that Excel" in lines[1][3]
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
+def test_held_back_list_holds_no_formula(faulty: CheckResult, start: str) -> None:
+    """The words come from the agreement, which a partnership writes; a spreadsheet must not run them."""
+    line = pl.DataFrame({"table": ["person"], "row": [2], "rule": ["person.sex.code"], "mend": [f"{start}1+1"]})
+    result = CheckResult({}, line, (), False, {})
+    (_, cells) = csv.reader(io.StringIO(held_back_csv(result).decode("utf-8-sig"), newline=""))
+    assert cells[3] == f"'{start}1+1"
