@@ -1,0 +1,209 @@
+"""From checked tables to pool-ready frames: keyed pseudonyms, coarser values, match keys, and nothing else.
+
+Output is built from the allow-list that the agreement declares (:func:`protocol.pool.pool_columns`), column by column;
+nothing is copied because it happens to be there (``tests/unit/pseudonymise/test_output.py`` and ``test_privacy.py``).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+
+import polars as pl
+
+from protocol.errors import DefectFound
+from protocol.model import ColumnType, Contract, Generalisation, Table, Treatment
+from protocol.pool import DELETED, PERSON_REF, ROW_KEY, PoolColumn, pool_columns
+from pseudonymise.keys import KeyRing
+from pseudonymise.match_keys import MATCH_KEY_COLUMNS, build_match_keys
+from pseudonymise.normalise import SCHEME, normalise, normalise_birth_year, postcode_district
+from pseudonymise.tokens import PSEUDONYM_LENGTH, compose, derive_tokens, frame_text
+
+DELETE = "_delete"
+"""Column of a delta's accepted frame that marks deletions."""
+
+DO_NOT_LINK = "do_not_link"
+"""Agreed column of a person who must not be linked (a refuge, a protected identity); its code ``yes`` says so."""
+
+BAND_YEARS = 5
+
+_TYPES: dict[ColumnType, pl.DataType] = {
+    ColumnType.TEXT: pl.String(),
+    ColumnType.CODE: pl.String(),
+    ColumnType.INTEGER: pl.Int64(),
+    ColumnType.DECIMAL: pl.Decimal(18, 4),
+    ColumnType.DATE: pl.Date(),
+}
+
+
+@dataclass(frozen=True)
+class Pseudonymised:
+    """One partner's submission without an identifier."""
+
+    tables: Mapping[str, pl.DataFrame]
+    """Agreed table -> pool-ready frame: ``row_key``, ``person_ref`` where rows are about a person, the pool's columns,
+    and ``_deleted`` where the submission is a delta."""
+    match_keys: pl.DataFrame
+    """``person_ref``, ``key_name``, ``token`` (see :mod:`pseudonymise.match_keys`)."""
+    counts: Mapping[str, int]
+    """Counts for the log and the receipt: ``persons``, ``persons_without_match_key``, ``persons_not_to_link``,
+    ``match_keys``, and ``rows.<table>``."""
+    scheme: int
+    key_id: str
+    """Id of the key ring: data made with another one does not fit to this."""
+
+    def __repr__(self) -> str:
+        return f"Pseudonymised(scheme {self.scheme}, keys {self.key_id}, {dict(self.counts)})"
+
+
+def pseudonymise_tables(
+    accepted: Mapping[str, pl.DataFrame],
+    contract: Contract,
+    partner_id: str,
+    key_ring: KeyRing,
+    *,
+    as_of: date | None = None,
+) -> Pseudonymised:
+    """Pool-ready frames and match keys of one partner's accepted tables.
+
+    ``accepted`` has typed frames by the agreed table's name, with the agreed columns and, for a delta, ``_delete``
+    (true for a row to be deleted by its key). ``as_of`` is the extract's date: a date of birth after it is missing;
+    without it, none is too late (the check before holds such rows back).
+    A person with ``do_not_link`` = ``yes`` is in the tables and has no match keys, and neither has a deleted one.
+
+    The same input gives the same frames. Raises DefectFound where a frame is not as the contract says; no message
+    shows a value.
+    """
+    tables: dict[str, pl.DataFrame] = {}
+    keys: list[pl.DataFrame] = [pl.DataFrame(schema=MATCH_KEY_COLUMNS)]
+    counts = {"persons": 0, "persons_without_match_key": 0, "persons_not_to_link": 0, "match_keys": 0}
+    maker = _Maker(contract, partner_id, key_ring)
+    for name, frame in accepted.items():
+        table = _known_table(contract, name)
+        if missing := [column for column in table.column_names if column not in frame.columns]:
+            raise DefectFound(f"the accepted table {name} lacks the agreed columns {', '.join(missing)}")
+        tables[name] = maker.make_pool_frame(table, frame)
+        counts[f"rows.{name}"] = frame.height
+        identifiers = {column.identifier: column.name for column in table.columns if column.identifier is not None}
+        if identifiers and table.person_column:
+            living = ~_deletions(frame)
+            not_to_link = (
+                frame[DO_NOT_LINK].eq("yes").fill_null(value=False) & living
+                if DO_NOT_LINK in table.column_names
+                else pl.repeat(value=False, n=frame.height, eager=True)
+            )
+            linked = living & ~not_to_link
+            rows = frame.filter(linked)
+            refs = tables[name][PERSON_REF].filter(linked)
+            made = build_match_keys(normalise(rows, identifiers, as_of), refs, key_ring)
+            keys.append(made)
+            counts["persons"] += int(living.sum())
+            counts["persons_not_to_link"] += int(not_to_link.sum())
+            counts["persons_without_match_key"] += rows.height - made[PERSON_REF].n_unique()
+            counts["match_keys"] += made.height
+    return Pseudonymised(
+        tables=tables, match_keys=pl.concat(keys), counts=counts, scheme=SCHEME, key_id=key_ring.key_id
+    )
+
+
+def _known_table(contract: Contract, name: str) -> Table:
+    try:
+        return contract.table(name)
+    except KeyError:
+        raise DefectFound("an accepted table is not in the agreement") from None
+
+
+def _deletions(frame: pl.DataFrame) -> pl.Series:
+    if DELETE not in frame.columns:
+        return pl.repeat(value=False, n=frame.height, eager=True)
+    return frame[DELETE].fill_null(value=False)
+
+
+@dataclass(frozen=True)
+class _Maker:
+    """What all tables of one submission have in common."""
+
+    contract: Contract
+    partner_id: str
+    key_ring: KeyRing
+
+    def make_pool_frame(self, table: Table, frame: pl.DataFrame) -> pl.DataFrame:
+        """The table's pool-ready frame, from its allow-list."""
+        made = {ROW_KEY: derive_row_keys(frame, table, self.partner_id, self.key_ring)}
+        if table.person_column:
+            made[PERSON_REF] = self._pseudonyms(frame, "person reference", PERSON_REF, table.person_column)
+        for column in pool_columns(table):
+            made[column.name] = self._make_column(table, column, frame)
+        if DELETE in frame.columns:
+            made[DELETED] = _deletions(frame)
+        if made[ROW_KEY].null_count():
+            raise DefectFound(f"accepted rows of {table.name} lack a part of their key")
+        return pl.DataFrame(made)
+
+    def _make_column(self, table: Table, column: PoolColumn, frame: pl.DataFrame) -> pl.Series:
+        cells = frame[column.source]
+        try:
+            if column.kind is Treatment.KEEP:
+                return cells.cast(_TYPES[column.type])
+            if column.kind is Treatment.GENERALISE:
+                return _generalise(cells, column.generalisation)
+        except pl.exceptions.PolarsError:
+            raise DefectFound(f"accepted cells of {table.name}.{column.source} are not {column.type.value}") from None
+        if column.kind is not Treatment.PSEUDONYMISE:
+            raise DefectFound(f"{table.name}.{column.source} is {column.kind.value}: it may not reach the pool")
+        return self._pseudonyms(frame, "local number", self._number_domain(table, column.source), column.source)
+
+    def _pseudonyms(self, frame: pl.DataFrame, purpose: str, field: str, column: str) -> pl.Series:
+        return _derive_pseudonyms(frame, purpose, field, self.partner_id, (column,), self.key_ring)
+
+    def _number_domain(self, table: Table, column: str) -> str:
+        """The column in which a partner's own number was first given: a reference and what it refers to have one
+        domain, so that their pseudonyms are equal."""
+        place, seen = (table, column), set[tuple[str, str]]()
+        while (place[0].name, place[1]) not in seen:
+            seen.add((place[0].name, place[1]))
+            for reference in place[0].references:
+                if place[1] in reference.columns:
+                    target = _known_table(self.contract, reference.to_table)
+                    place = (target, reference.to_columns[reference.columns.index(place[1])])
+                    break
+        return f"{place[0].name}.{place[1]}"
+
+
+def derive_row_keys(keys: pl.DataFrame, table: Table, partner_id: str, key_ring: KeyRing) -> pl.Series:
+    """The ``row_key`` of rows of ``table`` from its key columns in ``keys``: what the pool has in the place of a key
+    that a partner names. Null where a part is missing. Raises DefectFound where ``keys`` lacks a key column."""
+    if missing := [column for column in table.key if column not in keys.columns]:
+        raise DefectFound(f"keys of {table.name} lack {', '.join(missing)}")
+    return _derive_pseudonyms(keys, "row key", table.name, partner_id, table.key, key_ring).alias(ROW_KEY)
+
+
+def _derive_pseudonyms(
+    frame: pl.DataFrame, purpose: str, field: str, partner_id: str, columns: Sequence[str], key_ring: KeyRing
+) -> pl.Series:
+    """Keyed pseudonyms of partner and columns, 32 hexadecimal digits; null where a part is missing."""
+    parts = [pl.lit(partner_id), *(pl.col(name).cast(pl.String).str.strip_chars() for name in columns)]
+    tokens = derive_tokens(
+        frame.select(message=compose([frame_text(part) for part in parts]))["message"],
+        key_ring.subkey("K1", purpose=purpose, field=field),
+        key_ring.subkey("K2", purpose=purpose, field=field),
+    )
+    return tokens.str.head(PSEUDONYM_LENGTH)
+
+
+def _generalise(cells: pl.Series, how: Generalisation | None) -> pl.Series:
+    if how is Generalisation.MONTH:
+        return cells.cast(pl.Date).dt.month_start()
+    if how is Generalisation.POSTCODE_DISTRICT:
+        return postcode_district(cells.cast(pl.String))
+    if how is Generalisation.BIRTH_YEAR_BAND:
+        return birth_year_band(cells)
+    raise DefectFound("a column is to be made coarser in a way that is not known")
+
+
+def birth_year_band(cells: pl.Series) -> pl.Series:
+    """Dates of birth to bands of five birth years, ``1980-1984``; null for placeholder dates."""
+    years = normalise_birth_year(cells, None)
+    lower = years.cast(pl.Int32) // BAND_YEARS * BAND_YEARS
+    return (
+        pl.DataFrame({"lower": lower}).select(pl.format("{}-{}", "lower", pl.col("lower") + BAND_YEARS - 1)).to_series()
+    )
