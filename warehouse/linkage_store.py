@@ -1,0 +1,265 @@
+"""What linkage reads from the database and writes to it: match keys, the registry, pseudonyms given out, marks.
+
+All functions work in the caller's transaction; rows are written by COPY into a temporary table and merged from there.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import polars as pl
+from psycopg import sql
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import IntegrityError
+
+from protocol.errors import DefectFound
+from warehouse.audit import record_event
+from warehouse.loading import ACTOR
+from warehouse.roles import driver
+from warehouse.snapshot import link_query, rows_query
+from warehouse.transfer import Schema, copy_in, copy_out_all
+
+MATCH_KEY_SCHEMA: Schema = {"partner_id": pl.String, "person_ref": pl.String, "key_name": pl.String, "token": pl.String}
+RECORD_SCHEMA: Schema = {"partner_id": pl.String, "person_ref": pl.String}
+MEMBERSHIP_SCHEMA: Schema = {
+    "partner_id": pl.String,
+    "person_ref": pl.String,
+    "person_id": pl.String,
+    "since_run": pl.String,
+    "person_created_at": pl.Datetime("us"),
+}
+
+
+@dataclass(frozen=True)
+class LinkageRun:
+    """One run of linkage over a snapshot."""
+
+    run_id: str
+    snapshot_id: str
+    method: str
+    """Name and version of the method."""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+
+# --- reading --------------------------------------------------------------------------------------------------------
+
+
+def read_match_keys(conn: Connection, snapshot_id: str) -> pl.DataFrame:
+    """Match keys of the snapshot's client records: partner_id, person_ref, key_name, token (64 hex); sorted.
+
+    A record has the keys of all its rows in the snapshot, not of the latest alone: a client who has moved since an
+    earlier period is still found under the earlier address. Clients who must not be linked have none here.
+    """
+    query = sql.SQL(
+        'select distinct k.partner_id collate "C", k.person_ref collate "C", k.key_name collate "C",'
+        ' k.token collate "C" from ({persons}) p'
+        " join governance.snapshot_table t on t.snapshot_id = {snapshot} and t.table_name = 'person'"
+        " join linkage.match_key k on k.submission_id = t.submission_id"
+        " and k.partner_id = p.partner_id and k.person_ref = p.person_ref"
+        " where p.do_not_link is distinct from 'yes' order by 1, 2, 3, 4"
+    ).format(persons=rows_query("person", sql.Literal(snapshot_id)), snapshot=sql.Literal(snapshot_id))
+    return copy_out_all(conn, query, MATCH_KEY_SCHEMA)
+
+
+def read_records(conn: Connection, snapshot_id: str) -> pl.DataFrame:
+    """The snapshot's client records that may be linked, with match keys or without: partner_id, person_ref; sorted."""
+    query = sql.SQL(
+        "select p.partner_id, p.person_ref from ({persons}) p where p.do_not_link is distinct from 'yes'"
+        ' order by p.partner_id collate "C", p.person_ref collate "C"'
+    ).format(persons=rows_query("person", sql.Literal(snapshot_id)))
+    return copy_out_all(conn, query, RECORD_SCHEMA)
+
+
+def read_membership(conn: Connection) -> pl.DataFrame:
+    """The registry as it stands: partner_id, person_ref, person_id, since_run, person_created_at; sorted by the
+    first two."""
+    query = sql.SQL(
+        "select m.partner_id, m.person_ref, m.person_id, m.since_run, p.created_at at time zone 'UTC'"
+        " from linkage.membership m join linkage.person p using (person_id)"
+        ' order by partner_id collate "C", person_ref collate "C"'
+    ).format()
+    return copy_out_all(conn, query, MEMBERSHIP_SCHEMA)
+
+
+def read_persons(conn: Connection, snapshot_id: str) -> pl.DataFrame:
+    """The persons of a snapshot as its measures see them: person_id; sorted, each once."""
+    query = sql.SQL("select distinct person_id from ({links}) l order by person_id").format(
+        links=link_query(sql.Literal(snapshot_id))
+    )
+    return copy_out_all(conn, query, {"person_id": pl.String})
+
+
+def read_run(conn: Connection, run_id: str) -> LinkageRun | None:
+    """The run of that id, or None where it has not been recorded."""
+    row = conn.execute(
+        text("select run_id, snapshot_id, method, parameters, counts from linkage.run where run_id = :id"),
+        {"id": run_id},
+    ).one_or_none()
+    return None if row is None else LinkageRun(*row)
+
+
+def read_splits(conn: Connection) -> pl.DataFrame:
+    """Persons that were parted: person_id, other_person_id. They do not meet again by themselves."""
+    query = sql.SQL(
+        "select person_id, other_person_id from linkage.registry_event where event = 'split'"
+        " and other_person_id is not null order by event_id"
+    ).format()
+    return copy_out_all(conn, query, {"person_id": pl.String, "other_person_id": pl.String})
+
+
+# --- writing --------------------------------------------------------------------------------------------------------
+
+
+def write_registry_update(
+    conn: Connection, run: LinkageRun, membership: pl.DataFrame, events: pl.DataFrame, now: datetime | None = None
+) -> int:
+    """Record a run and its result; returns how many records moved (new ones included). The same run twice moves none.
+
+    ``membership`` (partner_id, person_ref, person_id) holds the records that the run decided on. A record of the run's
+    snapshot that is not in it is linked no more and loses its person; records outside the snapshot stay where they
+    are. Where a record was before goes into the history. ``events`` (event, cause, person_id, other_person_id)
+    are created, joined, merged or split; of a merge ``other_person_id`` is the person that is retired into
+    ``person_id``. Raises :class:`DefectFound` where the membership names a retired person or a record twice.
+    """
+    conn.execute(text("lock table linkage.membership in share row exclusive mode"))
+    known = conn.scalar(text("select snapshot_id from linkage.run where run_id = :id"), {"id": run.run_id})
+    if known is not None:
+        if known != run.snapshot_id:
+            raise DefectFound(f"Linkage run {run.run_id} was recorded over another snapshot.")
+        return 0
+    conn.execute(
+        text(
+            "insert into linkage.run (run_id, snapshot_id, method, parameters, counts, finished_at)"
+            " values (:id, :snapshot, :method, cast(:parameters as jsonb), cast(:counts as jsonb),"
+            " coalesce(:now, now()))"
+        ),
+        {
+            "id": run.run_id,
+            "snapshot": run.snapshot_id,
+            "method": run.method,
+            "parameters": json.dumps(dict(run.parameters), default=str),
+            "counts": json.dumps(dict(run.counts)),
+            "now": now,
+        },
+    )
+    decided = membership.select("partner_id", "person_ref", "person_id")
+    _stage(conn, "decided", "partner_id text, person_ref text, person_id uuid", decided)
+    _stage(
+        conn,
+        "happened",
+        "event text, cause text, person_id uuid, other_person_id uuid",
+        events.select("event", "cause", "person_id", "other_person_id"),
+    )
+    twice = conn.scalar(
+        text("select count(*) from (select from decided group by partner_id, person_ref having count(*) > 1) t")
+    )
+    if twice:
+        raise DefectFound(f"Linkage run {run.run_id} puts {twice} records in two places.")
+    parameters = {"run": run.run_id, "now": now}
+    conn.execute(
+        text(
+            "insert into linkage.person (person_id, created_at)"
+            " select person_id, coalesce(:now, now()) from (select person_id from decided union"
+            " select person_id from happened union select other_person_id from happened) n"
+            " where person_id is not null on conflict do nothing"
+        ),
+        parameters,
+    )
+    conn.execute(
+        text(
+            "update linkage.person p set retired_into = h.person_id from happened h"
+            " where h.event = 'merged' and p.person_id = h.other_person_id"
+        )
+    )
+    retired = conn.scalar(
+        text("select count(*) from decided join linkage.person using (person_id) where retired_into is not null")
+    )
+    if retired:
+        raise DefectFound(f"Linkage run {run.run_id} puts {retired} records to persons that were merged into others.")
+    conn.execute(
+        text(
+            "insert into linkage.registry_event (run_id, event, cause, person_id, other_person_id)"
+            " select :run, event, cause, person_id, other_person_id from happened"
+        ),
+        parameters,
+    )
+    # What the run takes away: records that move, and those of its snapshot that it no longer links.
+    taken = sql.SQL(
+        "create temporary table taken on commit drop as"
+        " select m.partner_id, m.person_ref, m.person_id, m.since_run, d.person_id is null as left_out"
+        " from linkage.membership m left join decided d using (partner_id, person_ref)"
+        " where d.person_id <> m.person_id or (d.person_id is null and (m.partner_id, m.person_ref) in"
+        " (select s.partner_id, s.person_ref from ({}) s))"
+    ).format(rows_query("person", sql.Literal(run.snapshot_id)))
+    driver(conn).execute(taken)
+    conn.execute(
+        text(
+            "insert into linkage.membership_history (partner_id, person_ref, person_id, since_run, until_run)"
+            " select partner_id, person_ref, person_id, since_run, :run from taken"
+        ),
+        parameters,
+    )
+    left = conn.execute(
+        text(
+            "delete from linkage.membership m using taken t"
+            " where t.left_out and m.partner_id = t.partner_id and m.person_ref = t.person_ref"
+        )
+    ).rowcount
+    moved = conn.execute(
+        text(
+            "insert into linkage.membership as m (partner_id, person_ref, person_id, since_run)"
+            " select partner_id, person_ref, person_id, :run from decided on conflict (partner_id, person_ref)"
+            " do update set person_id = excluded.person_id, since_run = excluded.since_run"
+            " where m.person_id <> excluded.person_id"
+        ),
+        parameters,
+    ).rowcount
+    for name in ("decided", "happened", "taken"):
+        conn.execute(text(f"drop table pg_temp.{name}"))
+    record_event(
+        conn, ACTOR, "linkage.recorded", run.run_id, {"snapshot": run.snapshot_id, "moved": moved, "left": left}
+    )
+    return moved + left
+
+
+def write_published_ids(conn: Connection, audience: str, frame: pl.DataFrame) -> int:
+    """Record the pseudonyms of persons for one grant (person_id, published_id); returns how many are new or changed.
+
+    A person of whom the frame says nothing keeps the pseudonym that it has. Raises :class:`DefectFound` where two
+    persons would have the same one.
+    """
+    _stage(conn, "given", "person_id uuid, published_id text", frame.select("person_id", "published_id"))
+    try:
+        changed = conn.execute(
+            text(
+                "insert into linkage.published_id as p (audience, person_id, published_id)"
+                " select :audience, person_id, published_id from given on conflict (audience, person_id)"
+                " do update set published_id = excluded.published_id where p.published_id <> excluded.published_id"
+            ),
+            {"audience": audience},
+        ).rowcount
+    except IntegrityError:
+        raise DefectFound(f"Two persons would have one pseudonym for grant {audience}.") from None
+    conn.execute(text("drop table pg_temp.given"))
+    return changed
+
+
+def write_marks(conn: Connection, snapshot_id: str, frame: pl.DataFrame) -> int:
+    """Record the marks of a snapshot's assessments in the place of earlier ones; returns how many.
+
+    Columns: partner_id, row_key, mark (of_record, repeat, review), repeats_partner_id, repeats_row_key, days_since.
+    """
+    columns = ["partner_id", "row_key", "mark", "repeats_partner_id", "repeats_row_key", "days_since"]
+    conn.execute(text("delete from facts.assessment_mark where snapshot_id = :id"), {"id": snapshot_id})
+    return copy_in(conn, "facts", "assessment_mark", frame.select(columns), {"snapshot_id": snapshot_id})
+
+
+def _stage(conn: Connection, name: str, columns: str, frame: pl.DataFrame) -> None:
+    """Put a frame into a temporary table of the session, replacing one of that name."""
+    conn.exec_driver_sql(f"drop table if exists pg_temp.{name}")
+    conn.exec_driver_sql(f"create temporary table {name} ({columns}) on commit drop")
+    copy_in(conn, "pg_temp", name, frame)
+    driver(conn).execute(sql.SQL("analyze {}").format(sql.Identifier("pg_temp", name)))

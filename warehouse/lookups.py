@@ -1,0 +1,62 @@
+"""What the warehouse knows of submissions and rows, for the steps that check and load a new one."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import polars as pl
+from psycopg import sql
+from sqlalchemy import Connection, text
+
+from warehouse.roles import driver
+
+
+@dataclass(frozen=True)
+class KnownSubmission:
+    """A submission as the warehouse has it."""
+
+    submission_id: str
+    partner_id: str
+    period: str
+    state: str
+    received_at: datetime
+
+
+def read_submission(conn: Connection, submission_id: str) -> KnownSubmission | None:
+    """The submission of that id, or None."""
+    row = conn.execute(
+        text(
+            "select submission_id, partner_id, period, state, received_at from governance.submission"
+            " where submission_id = :id"
+        ),
+        {"id": submission_id},
+    ).one_or_none()
+    return None if row is None else KnownSubmission(*row)
+
+
+def read_previous_counts(conn: Connection, partner_id: str, period: str) -> dict[str, int]:
+    """Accepted rows by table that are in force for the partner and period; empty before its first submission."""
+    rows = conn.execute(
+        text(
+            "select c.table_name, sum(c.rows_accepted)::bigint from facts.in_force_submission_table f"
+            " join governance.submission_table c using (submission_id, table_name)"
+            " where f.partner_id = :partner and f.period = :period group by c.table_name"
+        ),
+        {"partner": partner_id, "period": period},
+    )
+    return {table: int(count) for table, count in rows}
+
+
+def find_known_rows(conn: Connection, partner_id: str, table: str, row_keys: pl.Series) -> pl.Series:
+    """Which of these row keys the partner has in force in a table, from any period: a series of text, each once."""
+    query = sql.SQL(
+        "select row_key from (select distinct on (f.row_key) f.row_key, f.deleted from facts.{table} f"
+        " join facts.in_force_submission_table i on i.submission_id = f.submission_id and i.table_name = {name}"
+        " join governance.submission s on s.submission_id = f.submission_id"
+        " left join governance.collection_period p on p.period = f.period"
+        " where f.partner_id = %s and f.row_key = any(%s)"
+        " order by f.row_key, p.starts desc nulls last, s.seq desc) latest where not deleted"
+    ).format(table=sql.Identifier(table), name=sql.Literal(table))
+    wanted = row_keys.drop_nulls().unique().to_list()
+    with driver(conn).cursor() as cursor:
+        cursor.execute(query, (partner_id, wanted))
+        return pl.Series("row_key", [row[0] for row in cursor], dtype=pl.String)

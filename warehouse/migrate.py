@@ -1,0 +1,59 @@
+"""Bringing a database to the present schema."""
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import URL, Connection, create_engine, text
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.pool import NullPool
+
+from protocol.errors import LinkarmsError, NotYet
+from warehouse.roles import apply_grants, ensure_groups
+
+_LOCK = 0x11A5_0001
+"""Advisory lock of migrations: a number that nothing else of Linkarms uses."""
+
+
+def upgrade(engine_url: str | URL) -> str:
+    """Bring the database to the present schema, with group roles and grants; returns the revision that it is at.
+
+    Runs in one transaction under an advisory lock: a failure leaves the database as it was, and of two upgrades at
+    once the second waits and finds nothing to do. The URL's role has to own the database and may make roles (or the
+    group roles of :mod:`warehouse.roles` are there).
+
+    Raises :class:`NotYet` where the database does not answer and :class:`LinkarmsError` where it is newer than this
+    version of Linkarms.
+    """
+    engine = create_engine(engine_url, poolclass=NullPool)
+    try:
+        with engine.begin() as conn:
+            conn.execute(text("select pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+            conn.execute(text("create schema if not exists governance"))
+            present = revision_of(conn)
+            script = ScriptDirectory.from_config(_config(conn))
+            if present is not None and present not in {step.revision for step in script.walk_revisions()}:
+                raise LinkarmsError("The database was made by a newer version of Linkarms. Install that version.")
+            ensure_groups(conn)
+            command.upgrade(_config(conn), "head")
+            apply_grants(conn)
+            return str(revision_of(conn))
+    except OperationalError:
+        raise NotYet("The database does not answer, or refuses this log-in. Is it running, is the URL right?") from None
+    finally:
+        engine.dispose()
+
+
+def revision_of(conn: Connection) -> str | None:
+    """The revision that the database is at; None for an empty one."""
+    return MigrationContext.configure(conn, opts={"version_table_schema": "governance"}).get_current_revision()
+
+
+def _config(conn: Connection) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = conn
+    return config

@@ -1,0 +1,38 @@
+"""What the tables of all schemas share: one MetaData and the names of constraints."""
+
+from typing import Any
+
+from sqlalchemy import Column, MetaData
+from sqlalchemy.schema import SchemaItem
+from sqlalchemy.types import TypeEngine
+
+SCHEMAS = {
+    "governance": "Submissions, receipts, snapshots, drafts, grants and the audit trail. No personal data.",
+    "linkage": "Match keys and the person registry. For the pipeline and the linkage custodian alone.",
+    "facts": "Rows of the agreed tables by pseudonym, a set for each submission. For the pipeline alone.",
+    "pool": "Views over the published snapshot for analysts with a grant, by the pseudonym of that grant.",
+    "evidence": "Released figures after disclosure control.",
+}
+"""The schemas and what each is for."""
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+AnyType = TypeEngine[Any] | type[TypeEngine[Any]]
+
+
+def needed(name: str, type_: AnyType, comment: str, *items: SchemaItem, **more: Any) -> Column[Any]:
+    """A column that is never null."""
+    return Column(name, type_, *items, nullable=False, comment=comment, **more)
+
+
+def optional(name: str, type_: AnyType, comment: str, *items: SchemaItem, **more: Any) -> Column[Any]:
+    """A column that may be null."""
+    return Column(name, type_, *items, nullable=True, comment=comment, **more)

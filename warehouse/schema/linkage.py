@@ -1,0 +1,100 @@
+"""Tables of the schema ``linkage``: match keys and the person registry."""
+
+from sqlalchemy import BigInteger, CheckConstraint, DateTime, Identity, Index, PrimaryKeyConstraint, Table, Text, Uuid
+from sqlalchemy.dialects.postgresql import JSONB
+
+from warehouse.schema.base import metadata, needed, optional
+
+_SCHEMA = "linkage"
+_MOMENT = DateTime(timezone=True)
+
+match_key = Table(
+    "match_key",
+    metadata,
+    needed("submission_id", Text, "The submission that brought it."),
+    needed("partner_id", Text, "The partner."),
+    needed("person_ref", Text, "Pseudonym of the partner's own client."),
+    needed("key_name", Text, "Name of the composite key."),
+    needed("token", Text, "Keyed hash of the key's parts, 64 hex characters."),
+    PrimaryKeyConstraint("submission_id", "person_ref", "key_name", "token"),
+    schema=_SCHEMA,
+    comment="Match keys of each client record. A key with a missing part has no row.",
+)
+
+run = Table(
+    "run",
+    metadata,
+    needed("run_id", Text, "Id of the linkage run.", primary_key=True),
+    needed("seq", BigInteger, "Order in which runs changed the registry.", Identity(always=True), unique=True),
+    needed("snapshot_id", Text, "The snapshot whose records were linked."),
+    needed("method", Text, "Name and version of the method."),
+    needed("parameters", JSONB, "Its parameters."),
+    needed("counts", JSONB, "Records, persons, merges, splits ..."),
+    needed("finished_at", _MOMENT, "When its result was written."),
+    Index("ix_run_snapshot_id", "snapshot_id"),
+    schema=_SCHEMA,
+    comment="Every linkage run that changed the registry.",
+)
+
+person = Table(
+    "person",
+    metadata,
+    needed("person_id", Uuid, "Random id of a person.", primary_key=True),
+    needed("created_at", _MOMENT, "When it was first given."),
+    optional("retired_into", Uuid, "The person that it was merged into; null while it is in use."),
+    schema=_SCHEMA,
+    comment="The registry's persons.",
+)
+
+membership = Table(
+    "membership",
+    metadata,
+    needed("partner_id", Text, "The partner."),
+    needed("person_ref", Text, "Pseudonym of the partner's own client."),
+    needed("person_id", Uuid, "The person that the record belongs to."),
+    needed("since_run", Text, "The run that put it there."),
+    PrimaryKeyConstraint("partner_id", "person_ref"),
+    Index("ix_membership_person_id", "person_id"),
+    schema=_SCHEMA,
+    comment="Which client record belongs to which person now. Records that cannot be linked have no row.",
+)
+
+membership_history = Table(
+    "membership_history",
+    metadata,
+    needed("partner_id", Text, "The partner."),
+    needed("person_ref", Text, "Pseudonym of the partner's own client."),
+    needed("person_id", Uuid, "The person that it belonged to."),
+    needed("since_run", Text, "The run that put it there."),
+    needed("until_run", Text, "The run that moved it away."),
+    PrimaryKeyConstraint("partner_id", "person_ref", "since_run"),
+    schema=_SCHEMA,
+    comment="Where records belonged before, so that an earlier release can be computed again.",
+)
+
+registry_event = Table(
+    "registry_event",
+    metadata,
+    needed("event_id", BigInteger, "Running number.", Identity(always=True), primary_key=True),
+    needed("run_id", Text, "The run that did it."),
+    needed("event", Text, "created, joined, merged or split."),
+    needed("cause", Text, "Why: the key or decision that did it."),
+    needed("person_id", Uuid, "The person that goes on."),
+    optional("other_person_id", Uuid, "The person that was merged into it or split from it."),
+    CheckConstraint("event in ('created', 'joined', 'merged', 'split')", name="event"),
+    Index("ix_registry_event_person_id", "person_id"),
+    schema=_SCHEMA,
+    comment="Every change of the registry.",
+)
+
+published_id = Table(
+    "published_id",
+    metadata,
+    needed("audience", Text, "The grant that the pseudonym is for."),
+    needed("person_id", Uuid, "The person."),
+    needed("published_id", Text, "The person's pseudonym for that grant alone."),
+    PrimaryKeyConstraint("audience", "person_id"),
+    Index("uq_published_id_audience_published_id", "audience", "published_id", unique=True),
+    schema=_SCHEMA,
+    comment="Pseudonyms given out, by grant. Two grants' pseudonyms of one person have nothing in common.",
+)
