@@ -526,6 +526,8 @@ class Agreement(Frozen):
     id: Name
     title: str
     version: str
+    coordinator: Contact
+    """The office that runs the partnership: whom a receipt names for questions about the agreement."""
     digest: str
     """SHA-256 of the text as it stands now, see :func:`protocol.digest.agreement_digest`."""
     clauses: tuple[Clause, ...]

@@ -242,6 +242,7 @@ def agreement(contract: Contract, codelists: tuple[CodeList, ...], partner: Part
         purposes=(Purpose(id="evidence", title="Evidence", description="Evidence.", article_6="6(1)(f)"),),
         term=Term(starts=date(2026, 1, 1), ends=date(2028, 12, 31), review=date(2027, 1, 1)),
         dpia=Dpia(reference="DPIA-1", completed=date(2025, 12, 1), valid_to=date(2028, 12, 1)),
+        coordinator=Contact(role="Partnership coordinator", email="coordinator@partnership.example"),
         privacy_notice="Published.",
         confidentiality_basis="Reasonable expectation.",
         national_data_opt_out="Applied.",
