@@ -11,15 +11,17 @@ is killed leaves nothing behind (kept by ``tests/integration/warehouse/test_load
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 import polars as pl
 from sqlalchemy import Connection, Engine, RowMapping, text
+from sqlalchemy.exc import OperationalError
 
-from protocol.errors import DefectFound, KeyUnavailable, SubmissionRefused
+from protocol.errors import DefectFound, KeyUnavailable, NotYet, SubmissionRefused
 from protocol.pool import DELETED, PERSON_REF, ROW_KEY
 from warehouse.audit import record_event
 from warehouse.plan import facts_columns, facts_tables
@@ -189,11 +191,12 @@ def load_submission(
     where it is missing.
 
     Raises :class:`SubmissionRefused` for a correction of what cannot be corrected and for a submission that was
-    refused or erased, :class:`DefectFound` where a frame is not pool-ready, and ``NotYet`` where the database is lost.
+    refused or erased, :class:`DefectFound` where a frame is not pool-ready, and :class:`NotYet` where the database is
+    lost.
     """
     if submission.mode == "nil" and tables:
         raise DefectFound(f"Submission {submission.submission_id} is declared nil and has tables.")
-    with engine.begin() as conn:
+    with _transaction(engine) as conn:
         _lock_partner(conn, submission.partner_id)
         _insert(conn, submission)
         state = str(_lock_row(conn, submission)["state"])
@@ -400,6 +403,16 @@ _IDLE = """
 
 
 # --- parts ----------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _transaction(engine: Engine) -> Iterator[Connection]:
+    """A transaction of its own; a database that is not there or goes away is told as ``NotYet``."""
+    try:
+        with engine.begin() as conn:
+            yield conn
+    except OperationalError:
+        raise NotYet("The database does not answer. Nothing of the submission was kept; try again.") from None
 
 
 def _lock_partner(conn: Connection, partner_id: str) -> None:

