@@ -101,6 +101,10 @@ class Channel(Protocol):
         """Puts a file into the partner's outbox, whole or not at all; returns where it lies."""
         ...
 
+    def take_back(self, name: str) -> None:
+        """Removes a file from the partner's outbox; nothing happens where there is none."""
+        ...
+
     def settle(self, drop: Drop, settled_id: str, outcome: str, on: date) -> None:
         """Takes a decided drop out of the way; doing it again changes nothing."""
         ...
@@ -150,6 +154,10 @@ class FolderChannel:
         target.parent.mkdir(parents=True, exist_ok=True)
         _write_atomically(target, content)
         return str(target)
+
+    def take_back(self, name: str) -> None:
+        """Removes ``outbox/<name>``; nothing happens where there is none."""
+        self.outbox.joinpath(*(_checked_name(part) for part in name.split("/"))).unlink(missing_ok=True)
 
     def settle(self, drop: Drop, settled_id: str, outcome: str, on: date) -> None:
         """Moves the drop to ``settled/<settled_id>/`` by renaming it, and notes outcome and day beside it.
