@@ -61,7 +61,7 @@ test-full: install ## The tests that need system packages besides (installs Chro
 
 .PHONY: bench
 bench: install ## Benchmarks, side by side with peers
-	@for benchmark in benchmarks/[a-z]*.py; do $(BIN)/python $$benchmark; done
+	@$(BIN)/python -m benchmarks.linkage
 
 .PHONY: lock
 lock: install ## Renew requirements/ from pyproject.toml

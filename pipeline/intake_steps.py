@@ -1,0 +1,594 @@
+"""Intake of one partner's submissions: receive, check, pseudonymise, load.
+
+Each step takes a submission's id and finds everything else in its working folder and in the warehouse, so that Airflow
+passes references and counts only. Each may run twice and may be killed anywhere: it writes under a temporary name and
+renames, and a submission that is loaded already is left as it is (kept by ``tests/integration/pipeline``).
+
+The working folder ``work/<submission id>/`` is readable by this account alone:
+
+=================== ================================================= =====================
+``taken/``          the partner's files                               identifiable
+``submission.json`` who, which period, when                           -
+``accepted/``       rows that passed, typed, one Parquet file a table identifiable
+``checked.json``    counts and findings                               -
+``pool/``           pool-ready rows, one Parquet file a table         keyed pseudonyms
+``match_keys``      tokens for linkage, one Parquet file              keyed pseudonyms
+=================== ================================================= =====================
+
+All of it is gone once the submission is loaded or refused.
+"""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from sqlalchemy import Connection
+
+from expectations.receipt import Receipt, build_receipt, held_back_csv, merge_findings, receipt_html, receipt_json
+from expectations.result import CheckContext, CheckResult, TableCounts
+from expectations.row_rules import check_tables
+from expectations.suites import gate
+from intake.channel import Channel, Drop, FolderChannel
+from intake.manifest import Manifest, read_manifest
+from intake.submission import read_submission as read_files
+from intake.taking import Limits, open_taken, take_in
+from pipeline.files import (
+    finish_removing,
+    make_private,
+    open_private,
+    read_json,
+    remove_folder,
+    write_atomically,
+    write_json,
+)
+from pipeline.resources import SOFTWARE_VERSION, open_engine, open_keys, read_agreement
+from pipeline.settings import Settings
+from protocol.errors import DefectFound, NotYet, SubmissionRefused
+from protocol.finding import Finding, Scope
+from protocol.gate import check_gate
+from protocol.model import Agreement, Partner
+from warehouse.loading import (
+    SubmissionRecord,
+    TableCount,
+    check_correction,
+    record_refusal,
+    register_received,
+)
+from warehouse.loading import load_submission as load_into_warehouse
+from warehouse.lookups import find_known_rows, read_previous_counts, read_submission
+
+_log = logging.getLogger(__name__)
+
+SUBMISSION = "submission.json"
+CHECKED = "checked.json"
+MATCH_KEYS = "match_keys.parquet"
+UNREAD = "unread"
+"""Stands for the period of a submission that could not be read so far as to know it."""
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A received submission as its working folder describes it."""
+
+    submission_id: str
+    partner_id: str
+    drop_reference: str
+    content_digest: str
+    received_at: datetime
+    manifest: Manifest
+
+    @classmethod
+    def read(cls, settings: Settings, submission_id: str) -> "Submission":
+        """What :func:`receive_submissions` recorded of it."""
+        content = read_json(settings.work(submission_id) / SUBMISSION)
+        return cls(
+            submission_id=submission_id,
+            partner_id=content["partner_id"],
+            drop_reference=content["drop_reference"],
+            content_digest=content["content_digest"],
+            received_at=datetime.fromisoformat(content["received_at"]),
+            manifest=Manifest.model_validate(content["manifest"]),
+        )
+
+    def write(self, folder: Path) -> None:
+        """Record it in its working folder."""
+        write_json(
+            folder / SUBMISSION,
+            {
+                "partner_id": self.partner_id,
+                "drop_reference": self.drop_reference,
+                "content_digest": self.content_digest,
+                "received_at": self.received_at.isoformat(),
+                "manifest": self.manifest.model_dump(mode="json"),
+            },
+        )
+
+    @property
+    def record(self) -> SubmissionRecord:
+        """The submission as the warehouse records it."""
+        return SubmissionRecord(
+            submission_id=self.submission_id,
+            partner_id=self.partner_id,
+            period=self.manifest.period,
+            mode=self.manifest.kind.value,
+            agreement_version=self.manifest.agreement_version,
+            content_digest=self.content_digest,
+            received_at=self.received_at,
+            supersedes=self.manifest.supersedes,
+        )
+
+    @property
+    def reference(self) -> dict[str, str]:
+        """What Airflow passes from task to task."""
+        period, kind = self.manifest.period, self.manifest.kind.value
+        return {"submission_id": self.submission_id, "period": period, "label": f"{period} {kind}"}
+
+
+def open_channel(settings: Settings, partner_id: str) -> Channel:
+    """The partner's way in and out."""
+    return FolderChannel(inbox=settings.inbox(partner_id), outbox=settings.outbox(partner_id))
+
+
+# --- receive ----------------------------------------------------------------------------------------------------------
+
+
+def receive_submissions(partner_id: str, settings: Settings, *, now: datetime | None = None) -> list[dict[str, str]]:
+    """Take every ready drop out of the partner's inbox into a working folder; what waits is returned.
+
+    A drop that cannot be taken in or has no readable manifest is refused at once with a receipt. One that was loaded
+    before gets a receipt that says so. What an earlier run left unfinished is returned again. Old drops that were
+    settled longer ago than the agreement keeps them are deleted, and so is what a killed run had half taken in.
+    """
+    now = now or datetime.now(UTC)
+    agreement = read_agreement(settings)
+    partner = agreement.partner(partner_id)
+    work = make_private(settings.home / "work")
+    finish_removing(work)
+    for left in work.glob(f"taking-{partner_id}-*"):
+        remove_folder(left)
+    channel = open_channel(settings, partner_id)
+    channel.remove_expired(now.date(), agreement.retention.inbox_days)
+    received = {}
+    for drop in channel.list_drops(now):
+        if not drop.ready:
+            continue
+        try:
+            submission = _receive(drop, channel, partner, agreement, settings, now)
+        except NotYet as not_yet:
+            _log.warning("%s: %s", drop.display, not_yet)  # its neighbours do not wait for it
+            continue
+        if submission is not None:
+            received[submission.submission_id] = submission
+    for submission in _unfinished(partner_id, settings):
+        received.setdefault(submission.submission_id, submission)
+    waiting = sorted(received.values(), key=lambda submission: (submission.manifest.period, submission.submission_id))
+    return [submission.reference for submission in waiting]
+
+
+def _receive(
+    drop: Drop, channel: Channel, partner: Partner, agreement: Agreement, settings: Settings, now: datetime
+) -> Submission | None:
+    staging = make_private(settings.home / "work" / f"taking-{partner.id}-{drop.reference}")
+    try:
+        return _receive_into(staging, drop, channel, partner, agreement, settings, now)
+    finally:
+        remove_folder(staging)  # where it was received, it has its final name by now
+
+
+def _receive_into(
+    staging: Path,
+    drop: Drop,
+    channel: Channel,
+    partner: Partner,
+    agreement: Agreement,
+    settings: Settings,
+    now: datetime,
+) -> Submission | None:
+    def refuse(settled_id: str, manifest: Manifest | None, findings: Sequence[Finding]) -> None:
+        _write_receipt(channel, _refuse_unread(settled_id, manifest, partner, agreement, findings, now))
+        channel.settle(drop, settled_id, "refused", now.date())
+        _log.warning("%s of %s is refused; the receipt is in its outbox: %s", drop.display, partner.id, settled_id)
+
+    taken, findings = take_in(channel.fetch(drop, staging / "fetched"), staging, Limits(), partner)
+    if taken is None:
+        refuse(drop.reference, None, findings)
+        return None
+    manifest, more = read_manifest(taken, partner, agreement.contract)
+    if manifest is not None and not _is_agreed(manifest, partner, agreement):
+        # What stands there is the partner's own word, which nothing but this refusal may come from.
+        more = check_gate(agreement, partner.id, manifest.period, manifest.agreement_version, now.date())
+        refuse(taken.submission_id, manifest, (*findings, *more))
+        return None
+    if manifest is None:
+        refuse(taken.submission_id, None, (*findings, *more))
+        return None
+    submission = Submission(taken.submission_id, partner.id, drop.reference, taken.content_digest, now, manifest)
+    with open_engine(settings).begin() as conn:
+        state = register_received(conn, submission.record)
+    final = settings.work(submission.submission_id)
+    if state == "erased":
+        refuse(submission.submission_id, manifest, (_ERASED,))
+        return None
+    if state != "received" and (final / SUBMISSION).exists():
+        return Submission.read(settings, submission.submission_id)  # loaded by a run that ended before the receipt
+    if state != "received":
+        receipt = build_receipt(
+            submission_id=submission.submission_id,
+            partner=partner,
+            period=manifest.period,
+            kind=manifest.kind.value,
+            agreement=agreement,
+            received_at=now,
+            decided_at=now,
+            counts={},
+            findings=(),
+            contact=agreement.coordinator,
+            software_version=SOFTWARE_VERSION,
+            unchanged=True,
+        )
+        channel.put_out(f"{submission.submission_id}/unchanged.html", receipt_html(receipt))
+        channel.settle(drop, submission.submission_id, "unchanged", now.date())
+        return None
+    submission.write(staging)
+    remove_folder(final)
+    staging.rename(final)
+    return submission
+
+
+def _unfinished(partner_id: str, settings: Settings) -> Sequence[Submission]:
+    """Submissions of the partner that an earlier run received and did not finish."""
+    found = []
+    for folder in sorted((settings.home / "work").glob("sub-*")):
+        with suppress(FileNotFoundError):  # another partner's run has just finished with it
+            found.append(Submission.read(settings, folder.name))
+    return [submission for submission in found if submission.partner_id == partner_id]
+
+
+def _is_agreed(manifest: Manifest, partner: Partner, agreement: Agreement) -> bool:
+    """Whether period and version are words of the agreement and not a partner's own."""
+    periods = {period.id for period in agreement.calendar.periods}
+    return manifest.period in periods and manifest.agreement_version in partner.accepted_versions
+
+
+_ERASED = Finding(
+    code="submission.erased",
+    scope=Scope.SUBMISSION,
+    sentence="This very submission was taken in before and has been erased from the pool since.",
+    mend="Ask the contact named on this page why. A new export with the rows that may be shared can be sent.",
+)
+
+
+def _refuse_unread(
+    settled_id: str,
+    manifest: Manifest | None,
+    partner: Partner,
+    agreement: Agreement,
+    findings: Sequence[Finding],
+    now: datetime,
+) -> Receipt:
+    return build_receipt(
+        submission_id=settled_id,
+        partner=partner,
+        period=manifest.period if manifest is not None else UNREAD,
+        kind=manifest.kind.value if manifest is not None else "full",
+        agreement=agreement,
+        received_at=now,
+        decided_at=now,
+        counts={},
+        findings=findings,
+        contact=agreement.coordinator,
+        software_version=SOFTWARE_VERSION,
+    )
+
+
+# --- check ------------------------------------------------------------------------------------------------------------
+
+
+def check_submission(submission_id: str, settings: Settings, *, now: datetime | None = None) -> dict[str, Any]:
+    """Hold the submission against the agreement: may the partner submit, can the files be read, do the rows pass.
+
+    Raises :class:`SubmissionRefused` after the receipt has been written. Returns counts for Airflow's page.
+    """
+    now = now or datetime.now(UTC)
+    if done := _already_decided(submission_id, settings, now):
+        return done
+    folder = settings.work(submission_id)
+    if (folder / MATCH_KEYS).exists():  # what was checked is gone
+        checked = read_json(folder / CHECKED)
+        findings = tuple(Finding.model_validate(finding) for finding in checked["findings"])
+        return _count({table: TableCounts(**count) for table, count in checked["counts"].items()}, findings)
+    agreement = read_agreement(settings)
+    submission = Submission.read(settings, submission_id)
+    partner = agreement.partner(submission.partner_id)
+    manifest = submission.manifest
+
+    findings = check_gate(agreement, partner.id, manifest.period, manifest.agreement_version, now.date())
+    result: CheckResult | None = None
+    previous: Mapping[str, int] = {}
+    if not findings:
+        engine = open_engine(settings)
+        with engine.connect() as conn:
+            previous = read_previous_counts(conn, partner.id, manifest.period)
+            findings = _check_supersedes(conn, submission)
+            tables, read = read_files(open_taken(folder), manifest, agreement.contract, partner)
+            context = CheckContext(
+                period=agreement.calendar.period(manifest.period),
+                extracted_on=manifest.extracted_on,
+                kind=manifest.kind.value,
+                find_known_keys=_find_known_keys(conn, partner, agreement, settings, now),
+                previous_counts=previous,
+                nil_tables=frozenset(manifest.nil_tables),
+            )
+            result = check_tables(tables, agreement.contract, agreement.codelists, context)
+        findings = merge_findings(findings, read, result.findings)
+        if not _refuses(findings):
+            repeated = {table: counts.repeated for table, counts in result.counts.items()}
+            findings = merge_findings(
+                findings,
+                gate(
+                    result.accepted,
+                    agreement.contract,
+                    agreement.codelists,
+                    context,
+                    received=result.received,
+                    repeated=repeated,
+                ),
+            )
+    counts = result.counts if result is not None else {}
+    checked = {
+        "findings": [finding.model_dump(mode="json") for finding in findings],
+        "counts": {table: vars(count) for table, count in counts.items()},
+        "previous_counts": dict(previous),
+        "decided_at": now.isoformat(),
+    }
+    write_json(folder / CHECKED, checked)
+    if _refuses(findings):
+        _refuse(submission, partner, agreement, settings, result)
+        first = next(finding for finding in findings if finding.scope in (Scope.SUBMISSION, Scope.FILE))
+        clause = f" Clause {first.clause}." if first.clause else ""
+        raise SubmissionRefused(
+            f"Refused: {first.sentence}{clause} {partner.name} finds the receipt in its outbox under {submission_id}; "
+            "what to do is in it."
+        )
+    assert result is not None
+    _write_frames(folder / "accepted", result.accepted)
+    _write_held_back(folder, result)
+    return _count(counts, findings)
+
+
+def _check_supersedes(conn: Connection, submission: Submission) -> tuple[Finding, ...]:
+    try:
+        check_correction(conn, submission.record)
+    except SubmissionRefused as refusal:
+        return (
+            Finding(
+                code="manifest.supersedes",
+                scope=Scope.SUBMISSION,
+                file="manifest.yaml",
+                sentence=str(refusal),
+                mend="Name the submission that is to be replaced as its receipt does, or send the period as full.",
+            ),
+        )
+    return ()
+
+
+def _find_known_keys(
+    conn: Connection, partner: Partner, agreement: Agreement, settings: Settings, now: datetime
+) -> Callable[[str, pl.DataFrame], pl.Series]:
+    """Looks up keys of earlier submissions, which the warehouse holds only as keyed pseudonyms."""
+
+    def find(table_name: str, keys: pl.DataFrame) -> pl.Series:
+        from pseudonymise.output import derive_row_keys
+
+        table = agreement.contract.table(table_name)
+        row_keys = derive_row_keys(keys, table, partner.id, open_keys(settings, now=now))
+        known = find_known_rows(conn, partner.id, table_name, row_keys)
+        return row_keys.is_in(known.implode())
+
+    return find
+
+
+def _refuses(findings: Sequence[Finding]) -> bool:
+    return any(finding.scope in (Scope.SUBMISSION, Scope.FILE) for finding in findings)
+
+
+def _refuse(
+    submission: Submission, partner: Partner, agreement: Agreement, settings: Settings, result: CheckResult | None
+) -> None:
+    """Tell the partner, record it, and clear the working folder: in this order, so that a killed run is repeated."""
+    receipt = _receipt(submission, partner, agreement, settings)
+    channel = open_channel(settings, partner.id)
+    _write_receipt(channel, receipt, held_back_csv(result) if result is not None and result.held_back.height else None)
+    with open_engine(settings).begin() as conn:
+        record_refusal(conn, submission.record, receipt.model_dump_json())
+    _settle(submission, channel, "refused", receipt.decided_at)
+    remove_folder(settings.work(submission.submission_id))
+
+
+# --- pseudonymise -----------------------------------------------------------------------------------------------------
+
+
+def pseudonymise_submission(submission_id: str, settings: Settings, *, now: datetime | None = None) -> dict[str, Any]:
+    """Replace identifiers by keyed pseudonyms; the identifiable working files are deleted as soon as that is done."""
+    from pseudonymise.output import pseudonymise_tables
+
+    now = now or datetime.now(UTC)
+    if done := _already_decided(submission_id, settings, now):
+        return done
+    folder = settings.work(submission_id)
+    if not (folder / MATCH_KEYS).exists():
+        agreement = read_agreement(settings)
+        submission = Submission.read(settings, submission_id)
+        made = pseudonymise_tables(
+            _read_frames(folder / "accepted"),
+            agreement.contract,
+            submission.partner_id,
+            open_keys(settings, now=now),
+            as_of=submission.manifest.extracted_on,
+        )
+        _write_frames(folder / "pool", made.tables)
+        write_json(folder / "pseudonymised.json", {"key_id": made.key_id, "scheme": made.scheme})
+        # Written last: its presence says that everything else is there.
+        _write_frame(folder / MATCH_KEYS, made.match_keys)
+    remove_folder(folder / "accepted")
+    remove_folder(folder / "taken")
+    remove_folder(folder / "fetched")
+    return dict(read_json(folder / "pseudonymised.json"))
+
+
+# --- load -------------------------------------------------------------------------------------------------------------
+
+
+def load_submission(submission_id: str, settings: Settings, *, now: datetime | None = None) -> dict[str, Any]:
+    """Load in one transaction, then the receipt, then clear the working folder and settle the drop."""
+    now = now or datetime.now(UTC)
+    folder = settings.work(submission_id)
+    if not (folder / SUBMISSION).exists() and (done := _already_decided(submission_id, settings, now)):
+        return done
+    agreement = read_agreement(settings)
+    submission = Submission.read(settings, submission_id)
+    partner = agreement.partner(submission.partner_id)
+    receipt = _receipt(submission, partner, agreement, settings)
+    checked = read_json(folder / CHECKED)
+    counts = {table: TableCounts(**count) for table, count in checked["counts"].items()}
+    result = load_into_warehouse(
+        open_engine(settings),
+        submission.record,
+        _read_frames(folder / "pool"),
+        pl.read_parquet(folder / MATCH_KEYS),
+        receipt.model_dump_json(),
+        counts={
+            table: TableCount(count.received, count.accepted + count.repeated, count.held_back)
+            for table, count in counts.items()
+        },
+        key_id=read_json(folder / "pseudonymised.json")["key_id"],
+        now=now,
+    )
+    channel = open_channel(settings, partner.id)
+    held_back = folder / "held_back.csv"
+    _write_receipt(channel, receipt, held_back.read_bytes() if held_back.exists() else None)
+    _settle(submission, channel, receipt.state.value, now)
+    remove_folder(folder)
+    findings = [Finding.model_validate(finding) for finding in checked["findings"]]
+    return {**_count(counts, findings), "rows_loaded": sum(result.rows.values())}
+
+
+def _already_decided(submission_id: str, settings: Settings, now: datetime) -> dict[str, Any] | None:
+    """Something to return where the submission is in the warehouse already; None where there is work to do.
+
+    Raises :class:`SubmissionRefused` where it was refused before, after clearing what a killed run had left, and
+    :class:`NotYet` where its working folder is gone and it was not decided.
+    """
+    with open_engine(settings).connect() as conn:
+        known = read_submission(conn, submission_id)
+    if known is not None and known.state not in ("received", "refused"):
+        return {"submission_id": submission_id, "state": known.state}
+    folder = settings.work(submission_id)
+    if known is not None and known.state == "refused":
+        if (folder / SUBMISSION).exists():
+            submission = Submission.read(settings, submission_id)
+            _settle(submission, open_channel(settings, submission.partner_id), "refused", now)
+            remove_folder(folder)
+        raise SubmissionRefused(f"{submission_id} was refused before; the receipt in the partner's outbox says why.")
+    if not (folder / SUBMISSION).exists():
+        raise NotYet(f"The working folder of {submission_id} is gone. Run the partner's intake again from the start.")
+    return None
+
+
+def take_in_partner(partner_id: str, settings: Settings, *, now: datetime | None = None) -> Iterator[str]:
+    """All steps for everything that waits in the partner's inbox, one line of what became of each; without Airflow."""
+    for waiting in receive_submissions(partner_id, settings, now=now):
+        submission_id = waiting["submission_id"]
+        try:
+            check_submission(submission_id, settings, now=now)
+            pseudonymise_submission(submission_id, settings, now=now)
+            done = load_submission(submission_id, settings, now=now)
+        except SubmissionRefused as refusal:
+            yield f"{waiting['label']}: {refusal}"
+        else:
+            yield f"{waiting['label']}: loaded {done['accepted']:,} rows, {done['held_back']:,} held back"
+
+
+# --- receipts ---------------------------------------------------------------------------------------------------------
+
+
+def _receipt(submission: Submission, partner: Partner, agreement: Agreement, settings: Settings) -> Receipt:
+    """The receipt from what the check recorded: built again by a later step, it is the same to the byte."""
+    checked = read_json(settings.work(submission.submission_id) / CHECKED)
+    return build_receipt(
+        submission_id=submission.submission_id,
+        partner=partner,
+        period=submission.manifest.period,
+        kind=submission.manifest.kind.value,
+        agreement=agreement,
+        received_at=submission.received_at,
+        decided_at=datetime.fromisoformat(checked["decided_at"]),
+        counts={table: TableCounts(**count) for table, count in checked["counts"].items()},
+        findings=[Finding.model_validate(finding) for finding in checked["findings"]],
+        contact=agreement.coordinator,
+        software_version=SOFTWARE_VERSION,
+        previous_counts=checked["previous_counts"],
+    )
+
+
+def _write_receipt(channel: Channel, receipt: Receipt, held_back: bytes | None = None) -> None:
+    folder = f"{receipt.period}-{receipt.submission_id}" if receipt.period_starts else receipt.submission_id
+    if held_back is not None:
+        channel.put_out(f"{folder}/held-back-rows.csv", held_back)
+    else:  # one that an earlier decision on the same submission wrote
+        channel.take_back(f"{folder}/held-back-rows.csv")
+    channel.put_out(f"{folder}/receipt.json", receipt_json(receipt))
+    channel.put_out(f"{folder}/receipt.html", receipt_html(receipt))
+
+
+def _write_held_back(folder: Path, result: CheckResult) -> None:
+    if result.held_back.height:
+        write_atomically(folder / "held_back.csv", held_back_csv(result))
+
+
+def _settle(submission: Submission, channel: Channel, outcome: str, now: datetime) -> None:
+    drop = next((drop for drop in channel.list_drops(now) if drop.reference == submission.drop_reference), None)
+    if drop is not None:
+        channel.settle(drop, submission.submission_id, outcome, now.date())
+
+
+def _count(counts: Mapping[str, TableCounts], findings: Sequence[Finding]) -> dict[str, Any]:
+    return {
+        "received": sum(count.received for count in counts.values()),
+        "accepted": sum(count.accepted for count in counts.values()),
+        "held_back": sum(count.held_back for count in counts.values()),
+        "findings": len(findings),
+    }
+
+
+# --- frames in the working folder -------------------------------------------------------------------------------------
+
+
+def _write_frames(folder: Path, frames: Mapping[str, pl.DataFrame]) -> None:
+    """One Parquet file a table, all or none of them."""
+    staging = folder.with_name(f"{folder.name}.part")
+    remove_folder(staging)
+    make_private(staging)
+    for name, frame in frames.items():
+        with open_private(staging / f"{name}.parquet") as file:
+            frame.write_parquet(file)
+    remove_folder(folder)
+    staging.rename(folder)
+
+
+def _read_frames(folder: Path) -> dict[str, pl.DataFrame]:
+    if not folder.exists():  # no folder is not the same as no table: nothing would be loaded in the place of rows
+        raise DefectFound(f"{folder.parent.name} has no {folder.name}: an earlier step has not finished.")
+    return {path.stem: pl.read_parquet(path) for path in sorted(folder.glob("*.parquet"))}
+
+
+def _write_frame(path: Path, frame: pl.DataFrame) -> None:
+    temporary = path.with_suffix(".part")
+    with open_private(temporary) as file:
+        frame.write_parquet(file)
+    temporary.replace(path)

@@ -1,0 +1,318 @@
+"""A release of evidence: link and mark repeats, measure and protect, publish what was approved.
+
+Each step takes an id and finds the rest in the warehouse. Each may run twice and be killed anywhere: what it writes is
+one transaction, and the files of a release are written under a temporary name and renamed.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import polars as pl
+from sqlalchemy import Connection, text
+
+from evidence.approval import approval_text
+from evidence.catalogue import load_measures, run_measures
+from evidence.disclosure import make_policy, protect, round_to_base
+from evidence.package import write_package
+from evidence.release import prepare_draft, read_current_release, read_figures, read_release
+from evidence.release import publish as publish_release
+from evidence.release import withdraw as withdraw_release
+from evidence.repeats import explain_unmarkable, mark_repeats
+from linkage.cluster import ClusterPolicy, cluster_records
+from linkage.match import KeyRule, LinkPolicy, link_records
+from linkage.match import Kind as KeyKind
+from linkage.registry import assign_persons, find_separations
+from pipeline.resources import SOFTWARE_VERSION, open_engine, open_keys, read_agreement
+from pipeline.settings import Settings
+from protocol.errors import LinkarmsError
+from protocol.model import Agreement
+from warehouse.audit import record_event
+from warehouse.linkage_store import (
+    LinkageRun,
+    read_match_keys,
+    read_membership,
+    read_persons,
+    read_records,
+    read_run,
+    read_splits,
+    write_marks,
+    write_published_ids,
+    write_registry_update,
+)
+from warehouse.snapshot import Snapshot, close_snapshot, present_snapshot, read_snapshot, snapshot_digest, take_snapshot
+
+if TYPE_CHECKING:
+    from pseudonymise.keys import KeyRing
+
+METHOD = "match-keys/1"
+PIPELINE = "pipeline"
+"""Who did it, in the audit trail, where no person did."""
+
+
+# --- link and mark ----------------------------------------------------------------------------------------------------
+
+
+def make_link_policy(agreement: Agreement) -> LinkPolicy:
+    """How pairs are judged: the match keys that pseudonymisation makes, and what the partners vouch for."""
+    from pseudonymise.match_keys import MATCH_KEYS
+
+    rules = tuple(
+        KeyRule(
+            name=key.name,
+            kind=KeyKind(key.kind.value),
+            fields=key.fields,
+            unless_differs=key.unless_differs,
+        )
+        for key in MATCH_KEYS
+    )
+    vouching = tuple(sorted(partner.id for partner in agreement.partners if partner.duplicate_free))
+    return LinkPolicy(keys=rules, duplicate_free=vouching)
+
+
+def link_and_mark(
+    periods: Sequence[str],
+    settings: Settings,
+    run_id: str,
+    *,
+    leave_out: Sequence[str] = (),
+    leave_out_reason: str | None = None,
+    now: datetime | None = None,
+) -> dict[str, Any]:
+    """Record which submissions the release rests on, find who is who in them, and mark repeated assessments.
+
+    ``periods`` empty: every period that anything is in force for. A partner may be left out with a reason of at least
+    ten characters. Returns ids and no counts.
+
+    Raises:
+        LinkarmsError: a partner is left out without a reason, or is none of the agreement.
+        NotYet: nothing is in force for these periods.
+    """
+    now = now or datetime.now(UTC)
+    agreement = read_agreement(settings)
+    partners = _choose_partners(agreement, leave_out, leave_out_reason)
+    keys = open_keys(settings, now=now)
+    with open_engine(settings).begin() as conn:
+        # One linkage at a time: a run decides on the registry that it has read.
+        conn.execute(text("select pg_advisory_xact_lock(hashtext('linkarms linkage'))"))
+        snapshot = take_snapshot(conn, periods or _periods_in_force(conn), partners, now)
+        linkage_run = f"{run_id}/{snapshot.id}"
+        _link(conn, snapshot, agreement, linkage_run, keys, now)
+        present_snapshot(conn, snapshot.id, agreement)
+        if explain_unmarkable(agreement) is None:
+            write_marks(conn, snapshot.id, mark_repeats(conn, agreement.measures.repeat_window_days))
+        _publish_ids(conn, snapshot, agreement, keys)
+        if leave_out:
+            record_event(
+                conn,
+                PIPELINE,
+                "release.partner_left_out",
+                snapshot.id,
+                {"partners": ",".join(sorted(leave_out)), "reason": leave_out_reason or ""},
+            )
+    # Counts of people stay in the warehouse: whoever may look at Airflow can read what a task returns.
+    return {"snapshot_id": snapshot.id, "linkage_run": linkage_run, "left_out_reason": leave_out_reason}
+
+
+def _choose_partners(agreement: Agreement, leave_out: Sequence[str], reason: str | None) -> Sequence[str] | None:
+    if not leave_out:
+        return None
+    if len((reason or "").strip()) < 10:
+        raise LinkarmsError("Say why partners are left out, in at least ten characters: the release publishes it.")
+    known = [partner.id for partner in agreement.partners]
+    if unknown := sorted(set(leave_out) - set(known)):
+        raise LinkarmsError(f"The agreement has no partner {unknown[0]} to leave out. It has {', '.join(known)}.")
+    return [partner for partner in known if partner not in set(leave_out)]
+
+
+def _periods_in_force(conn: Connection) -> list[str]:
+    rows = conn.execute(text("select distinct period from facts.in_force_submission_table order by period"))
+    return [row.period for row in rows]
+
+
+def _link(
+    conn: Connection, snapshot: Snapshot, agreement: Agreement, run_id: str, keys: "KeyRing", now: datetime
+) -> None:
+    if read_run(conn, run_id) is not None:
+        return
+    policy = make_link_policy(agreement)
+    cluster_policy = ClusterPolicy()
+    records = read_records(conn, snapshot.id)
+    membership = read_membership(conn).with_columns(pl.col("person_created_at").dt.replace_time_zone("UTC"))
+    links = link_records(read_match_keys(conn, snapshot.id), policy, records=records)
+    clusters = cluster_records(links, cluster_policy, apart=find_separations(read_splits(conn), membership))
+    update = assign_persons(clusters.members, membership, uuid4, now)
+    counts = {
+        "records": records.height,
+        "unlinkable": links.unlinkable.height,
+        "persons": update.membership["person_id"].n_unique(),
+        "created": len(update.created),
+        "merged": len(update.merged),
+        "split": len(update.split),
+        "alarms": links.alarms.height + clusters.alarms.height,
+        **{f"refused_{reason}": count for reason, count in clusters.refused_links.items()},
+    }
+    run = LinkageRun(
+        run_id=run_id,
+        snapshot_id=snapshot.id,
+        method=METHOD,
+        parameters={
+            "links": policy.model_dump(mode="json"),
+            "clusters": cluster_policy.model_dump(mode="json"),
+            "key_id": keys.key_id,
+        },
+        counts=counts,
+    )
+    write_registry_update(conn, run, update.membership, update.events, now)
+
+
+def _publish_ids(conn: Connection, snapshot: Snapshot, agreement: Agreement, keys: "KeyRing") -> None:
+    """Give each grant that reads the pool its own pseudonyms."""
+    from pseudonymise.publish import publish_ids
+
+    persons = read_persons(conn, snapshot.id)["person_id"]
+    for grant in agreement.grants:
+        if "pool" in grant.schemas:
+            frame = pl.DataFrame({"person_id": persons, "published_id": publish_ids(persons, grant.id, keys)})
+            write_published_ids(conn, grant.id, frame)
+
+
+# --- measure ----------------------------------------------------------------------------------------------------------
+
+
+def measure(
+    snapshot_id: str, settings: Settings, *, linked: dict[str, Any] | None = None, now: datetime | None = None
+) -> dict[str, Any]:
+    """Work out every figure over the snapshot, withhold what could point to a person, and write the approval page.
+
+    ``linked`` is what :func:`link_and_mark` returned. The release's id follows from the snapshot, the agreement and the
+    code, so that measuring again prepares the same draft. The approval page shows protected figures and rounded counts.
+    """
+    now = now or datetime.now(UTC)
+    agreement = read_agreement(settings)
+    linked = linked or {}
+    with open_engine(settings).connect() as conn:
+        # One view of the data for all measures.
+        conn.execution_options(isolation_level="REPEATABLE READ")
+        with conn.begin():
+            snapshot = read_snapshot(conn, snapshot_id)
+            present_snapshot(conn, snapshot_id, agreement)
+            protected = protect(run_measures(conn, agreement), make_policy(agreement))
+            current = read_current_release(conn)
+            run = read_run(conn, linked["linkage_run"]) if "linkage_run" in linked else None
+            counts = {} if run is None else run.counts
+            draft = prepare_draft(
+                conn,
+                release_id=_name_release(snapshot, agreement),
+                snapshot_id=snapshot.id,
+                snapshot_digest=snapshot.digest,
+                tables=protected,
+                agreement=agreement,
+                parameters=_describe(snapshot, agreement, linked.get("left_out_reason")),
+                code_version=SOFTWARE_VERSION,
+                now=now,
+            )
+            previous = None if current is None else (current, read_figures(conn, current.release_id))
+            page = approval_text(draft, previous, load_measures(), agreement, _tell(counts, agreement))
+    return {"release_id": draft.release.release_id, "figures_digest": draft.figures_digest, "approval_text": page}
+
+
+_LINKAGE_LABELS = {
+    "records": "Client records",
+    "unlinkable": "Records with too little to link",
+    "persons": "People in the registry",
+    "created": "New people",
+    "merged": "People merged with others",
+    "split": "People parted",
+    "alarms": "Alarms",
+}
+
+
+def _tell(counts: Mapping[str, int], agreement: Agreement) -> dict[str, str]:
+    base = agreement.disclosure.rounding_base
+    shown = ((name, label) for name, label in _LINKAGE_LABELS.items() if name in counts)
+    return {label: f"about {round_to_base(counts[name], base):,}" for name, label in shown}
+
+
+def _name_release(snapshot: Snapshot, agreement: Agreement) -> str:
+    digest = hashlib.sha256(f"{snapshot.digest} {agreement.digest} {SOFTWARE_VERSION}".encode()).hexdigest()
+    return f"rel-{digest[:16]}"
+
+
+def _describe(snapshot: Snapshot, agreement: Agreement, left_out_reason: str | None) -> dict[str, Any]:
+    """What a reader of the release should know of how it was made. No count: those are figures, and protected."""
+    return {
+        "periods": sorted({table.period for table in snapshot.tables}),
+        "partners": sorted({table.partner_id for table in snapshot.tables}),
+        "left_out_reason": left_out_reason,
+        "minimum_people": agreement.disclosure.minimum_people,
+        "rounding_base": agreement.disclosure.rounding_base,
+        "linkage_method": METHOD,
+    }
+
+
+# --- publish ----------------------------------------------------------------------------------------------------------
+
+
+def publish(
+    release_id: str,
+    figures_digest: str,
+    *,
+    approver: str,
+    reason: str,
+    settings: Settings,
+    now: datetime | None = None,
+) -> dict[str, Any]:
+    """Publish what was approved, then write its report and data package.
+
+    Raises :class:`ReleaseRefused` where the approval does not hold: no reason, other figures than those approved, or a
+    snapshot from which something was erased since.
+    """
+    now = now or datetime.now(UTC)
+    agreement = read_agreement(settings)
+    with open_engine(settings).begin() as conn:
+        earlier = read_current_release(conn)
+        release = publish_release(
+            conn,
+            release_id=release_id,
+            approver=approver,
+            reason=reason,
+            expected_figures_digest=figures_digest,
+            check_snapshot=snapshot_digest,
+            now=now,
+        )
+        if earlier is None or earlier.release_id != release_id:
+            record_event(
+                conn, approver, "release.published", release_id, {"number": release.number, "digest": figures_digest}
+            )
+        if earlier is not None and earlier.snapshot_id != release.snapshot_id:
+            # A draft over the earlier snapshot that was never approved keeps it open and must not stop this release.
+            with suppress(LinkarmsError):
+                close_snapshot(conn, earlier.snapshot_id, now)
+    return {**write_release_files(release_id, agreement, settings), "number": release.number}
+
+
+def write_release_files(release_id: str, agreement: Agreement, settings: Settings) -> dict[str, str]:
+    """The report and the data package of a published release, from the warehouse; the same bytes each time."""
+    with open_engine(settings).connect() as conn:
+        release = read_release(conn, release_id)
+        if release is None:
+            raise LinkarmsError(f"There is no release {release_id}.")
+        figures = read_figures(conn, release_id)
+    folder = settings.releases / f"{release.number:04d}-{release_id}"
+    if not folder.exists():  # written whole or not at all, and never again: later software could write other bytes
+        write_package(release, figures, load_measures(), agreement, folder)
+    return {"release_id": release_id, "report": str(folder / "report.html"), "package": str(folder)}
+
+
+def withdraw(release_id: str, *, by: str, reason: str, settings: Settings, now: datetime | None = None) -> None:
+    """Take a published release back, with a reason. Its figures stay on record and its files stay where they are."""
+    now = now or datetime.now(UTC)
+    with open_engine(settings).begin() as conn:
+        before = read_release(conn, release_id)
+        release = withdraw_release(conn, release_id=release_id, reason=reason, by=by, now=now)
+        if before is None or before.state is not release.state:
+            record_event(conn, by, "release.withdrawn", release_id)

@@ -1,0 +1,45 @@
+"""What every step opens first: the agreement, the database and the keys."""
+
+from datetime import datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
+
+from pipeline.settings import Settings
+from protocol.loading import load_agreement
+from protocol.model import Agreement
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from pseudonymise.keys import KeyRing
+
+try:
+    SOFTWARE_VERSION = version("linkarms")
+except PackageNotFoundError:  # run from a folder that was never installed
+    SOFTWARE_VERSION = "unknown"
+
+
+def read_agreement(settings: Settings) -> Agreement:
+    """The agreement that the settings name."""
+    return load_agreement(settings.agreement_folder)
+
+
+def open_engine(settings: Settings) -> "Engine":
+    """An engine for the pipeline's role. It keeps no connection open between uses, so that nobody has to dispose it."""
+    from sqlalchemy import create_engine
+    from sqlalchemy.pool import NullPool
+
+    return create_engine(settings.database_url(), poolclass=NullPool)
+
+
+def open_keys(settings: Settings, *, now: datetime) -> "KeyRing":
+    """The partnership's keys; a key file below the home is made at first use."""
+    from pseudonymise.keys import open_key_ring
+
+    return open_key_ring(
+        settings.key_source,
+        now=now,
+        resolve_secret=settings.resolve_secret,
+        environ=settings.environment,
+        create=settings.key_source.startswith(f"file:{settings.home}/"),
+    )

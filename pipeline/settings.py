@@ -1,0 +1,103 @@
+"""Where things are: one frozen object, made once from the environment and handed to every step."""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from protocol.errors import LinkarmsError
+from protocol.loading import default_agreement_folder
+
+PIPELINE_LOGIN = "pipeline_service"
+"""The database login that the steps work under: a member of the group ``linkarms_pipeline`` and no more."""
+
+SecretResolver = Callable[[str], str]
+"""Gives the text of a named secret; Airflow's secrets backend in the deployment."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Places and names of one installation.
+
+    Everything that Linkarms writes lies below ``home``. Neither passwords nor keys are held here, only where to find
+    them, so that a printed ``Settings`` gives nothing away.
+    """
+
+    home: Path
+    agreement_folder: Path
+    key_source: str
+    """``file:<path>``, ``env:<NAME>`` or ``secret:<name>``; see :func:`pseudonymise.keys.open_key_ring`."""
+    database_source: str
+    """``embedded`` (the trial's own server), ``env:<NAME>`` (a variable that holds a PostgreSQL URL) or
+    ``file:<path>`` (a file that holds one, such as a container's secret)."""
+    environment: Mapping[str, str] = field(repr=False)
+    resolve_secret: SecretResolver | None = field(default=None, repr=False)
+
+    @classmethod
+    def from_environment(
+        cls, environment: Mapping[str, str] | None = None, *, resolve_secret: SecretResolver | None = None
+    ) -> "Settings":
+        """Settings from ``LINKARMS_*`` variables.
+
+        ``LINKARMS_HOME`` (default ``var`` in the working folder), ``LINKARMS_AGREEMENT`` (default the example that
+        ships), ``LINKARMS_KEYS`` (default a file below the home), ``LINKARMS_DATABASE_URL`` or
+        ``LINKARMS_DATABASE_URL_FILE`` (default the trial's own server).
+        """
+        environment = os.environ if environment is None else environment
+        home = Path(environment.get("LINKARMS_HOME", "var")).resolve()
+        agreement = environment.get("LINKARMS_AGREEMENT")
+        database_source = "embedded"
+        if environment.get("LINKARMS_DATABASE_URL"):
+            database_source = "env:LINKARMS_DATABASE_URL"
+        elif environment.get("LINKARMS_DATABASE_URL_FILE"):
+            database_source = f"file:{environment['LINKARMS_DATABASE_URL_FILE']}"
+        return cls(
+            home=home,
+            agreement_folder=Path(agreement).resolve() if agreement else default_agreement_folder(),
+            key_source=environment.get("LINKARMS_KEYS", f"file:{home / 'secrets' / 'linkarms.keys'}"),
+            database_source=database_source,
+            environment=dict(environment),
+            resolve_secret=resolve_secret,
+        )
+
+    def inbox(self, partner_id: str) -> Path:
+        """Where a partner drops its extracts."""
+        return self.home / "inbox" / partner_id
+
+    def outbox(self, partner_id: str) -> Path:
+        """Where a partner finds its receipts."""
+        return self.home / "outbox" / partner_id
+
+    def work(self, submission_id: str) -> Path:
+        """Working area of one submission; identifiable until it is loaded, then gone."""
+        return self.home / "work" / submission_id
+
+    @property
+    def releases(self) -> Path:
+        """Where the releases' reports and data packages are."""
+        return self.home / "releases"
+
+    @property
+    def compiled_agreement(self) -> Path:
+        """The small JSON that DAG files read."""
+        return self.home / "compiled" / "agreement.json"
+
+    def database_url(self) -> str:
+        """URL of the database for the pipeline's own role.
+
+        Raises:
+            NotYet: the trial's own server has never been started here.
+            LinkarmsError: the variable or file that should hold the URL is missing or empty.
+        """
+        if self.database_source == "embedded":
+            from warehouse.server import EmbeddedServer
+
+            return EmbeddedServer(self.home).url(PIPELINE_LOGIN)
+        kind, _, name = self.database_source.partition(":")
+        try:
+            url = self.environment.get(name, "") if kind == "env" else Path(name).read_text(encoding="utf-8").strip()
+        except OSError:
+            url = ""
+        if not url:
+            raise LinkarmsError(f"The {'variable' if kind == 'env' else 'file'} {name} should hold the database's URL.")
+        return url
