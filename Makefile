@@ -8,9 +8,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed.stamp
-export LINKARMS_HOME ?= $(CURDIR)/var
 AGREEMENT ?=
 EXTRACTS ?=
+# Another agreement is another partnership and has a home of its own: var/hmis for AGREEMENT=examples/hmis.
+export LINKARMS_HOME ?= $(CURDIR)/var$(if $(AGREEMENT),/$(notdir $(AGREEMENT:/=)))
 
 .PHONY: help
 help: ## List the commands
@@ -22,7 +23,7 @@ $(STAMP): requirements/lock.txt requirements/installer.txt pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@# uv installs in seconds what takes pip a minute; where it cannot reach the index that pip is set up for, pip does it.
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/installer.txt
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/lock.txt \
+	@$(BIN)/uv --system-certs pip install --quiet --python $(BIN)/python --require-hashes -r requirements/lock.txt 2>/dev/null \
 	  || $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/lock.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
@@ -35,11 +36,11 @@ demo: install ## Run six synthetic partners through Airflow to a published relea
 	@$(BIN)/linkarms demo $(if $(AGREEMENT),--agreement $(AGREEMENT)) $(if $(EXTRACTS),--extracts $(EXTRACTS))
 
 .PHONY: up
-up: install ## Start the database and Airflow, print address and log-in
+up: install ## Start the database and Airflow, print address and log-in [AGREEMENT=folder]
 	@$(BIN)/linkarms up $(if $(AGREEMENT),--agreement $(AGREEMENT))
 
 .PHONY: down
-down: ## Stop what `make up` started
+down: ## Stop what `make up` started [AGREEMENT=folder]
 	@if test -x $(BIN)/linkarms; then $(BIN)/linkarms down; fi
 
 .PHONY: check
@@ -65,10 +66,11 @@ bench: install ## Benchmarks, side by side with peers
 
 .PHONY: lock
 lock: install ## Renew requirements/ from pyproject.toml
-	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --extra dev pyproject.toml --output-file requirements/lock.txt
-	@echo 'uv' | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header - --output-file requirements/installer.txt
+	@$(BIN)/uv --system-certs pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --extra dev pyproject.toml --output-file requirements/lock.txt
+	@echo 'uv' | $(BIN)/uv --system-certs pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header - --output-file requirements/installer.txt
 
 .PHONY: clean
-clean: down ## Stop everything and remove var/ and .venv
-	@if test -x $(BIN)/linkarms; then $(BIN)/linkarms wipe; fi
+clean: ## Stop everything and remove var/ and .venv
+	@if test -x $(BIN)/linkarms; then for home in $(LINKARMS_HOME) $(LINKARMS_HOME)/*/; do \
+	  if test -e $$home/run/database.json; then LINKARMS_HOME=$$home $(BIN)/linkarms wipe; fi; done; fi
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info

@@ -12,6 +12,7 @@ from pipeline.files import make_private, read_json, write_json
 from pipeline.resources import read_agreement
 from pipeline.settings import PIPELINE_LOGIN, Settings
 from protocol.compiled import write_compiled
+from protocol.errors import LinkarmsError
 from protocol.model import Agreement
 
 
@@ -46,6 +47,7 @@ def set_up_warehouse(settings: Settings, owner_url: str, pipeline_password: str 
     from warehouse.roles import PIPELINE, apply_grants, ensure_groups, ensure_logins, ensure_service_login
 
     agreement = read_agreement(settings)
+    _refuse_another_partnership(settings, agreement)
     upgrade(owner_url)
     engine = create_engine(owner_url)
     try:
@@ -66,6 +68,18 @@ def set_up_warehouse(settings: Settings, owner_url: str, pipeline_password: str 
         settings.inbox(partner.id).mkdir(parents=True, exist_ok=True)
         settings.outbox(partner.id).mkdir(parents=True, exist_ok=True)
     return agreement
+
+
+def _refuse_another_partnership(settings: Settings, agreement: Agreement) -> None:
+    """Two partnerships in one home would be counted as one."""
+    if not settings.compiled_agreement.exists():
+        return
+    known = read_json(settings.compiled_agreement)
+    if known["id"] != agreement.id:
+        raise LinkarmsError(
+            f"{settings.home} is the home of another partnership ({known['title']}). "
+            "Set LINKARMS_HOME to another folder, or remove what is there with `make clean`."
+        )
 
 
 def set_up_trial(settings: Settings, *, today: date) -> Agreement:

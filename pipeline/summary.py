@@ -1,9 +1,11 @@
 """What a run came to, on the terminal: headline figures, linkage against a planted truth, what was held back, where
 everything lies. Exact counts are shown here to whoever runs the trial; what readers get is protected."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 from sqlalchemy import Connection, text
@@ -60,9 +62,11 @@ def print_summary(settings: Settings, *, truth: Path | None = None, say: Print =
         folder = settings.releases / f"{release.number:04d}-{release.release_id}"
         say(f"Report            {folder / 'report.html'}")
         say(f"Data package      {folder / 'datapackage.json'}")
+    say("")
+    say(f"To read the evidence, start the database with `make up`; passwords are in {readers_file(settings)}")
     for team, url in explain_connection(settings, agreement):
-        say(f"{team:<17} psql {url}")
-    say(f"{'':<17} passwords in {readers_file(settings)}; start the database with `make up`")
+        say(f"  {team}:")
+        say(f"    psql {url} --command 'table evidence.reach'")
 
 
 def _compare_with_truth(conn: Connection, truth: Path, agreement: Agreement, settings: Settings) -> LinkageQuality:
@@ -114,11 +118,38 @@ def _say_held_back(conn: Connection, agreement: Agreement, settings: Settings, s
     say(f"Rows held back{'' if rows else ': none'}")
     for row in rows:
         say(f"  {agreement.partner(row.partner_id).name}, {row.period}: {row.held:,} of {row.all:,} rows")
-        for finding in _findings(settings, row.partner_id, row.period):
-            say(f"    {finding['rows_affected']:>5}  {finding['sentence']}")
+        for words, count in _group(_findings(settings, row.partner_id, row.period)):
+            say(f"    {count:>5}  {words}")
+    if rows:
+        say("  Every fault, its rows and how to mend it are in the receipt.")
 
 
-def _findings(settings: Settings, partner_id: str, period: str) -> Sequence[dict[str, object]]:
+KINDS = {
+    "type": "not a date or number as agreed",
+    "code": "not one of the agreed codes",
+    "required": "empty where a value is needed",
+    "pattern": "not in the agreed form",
+    "length": "too long",
+    "range": "outside the agreed limits",
+    "unique": "rows with one key that differ",
+    "reference": "belonging to a row that is not there",
+    "held_back": "waiting for a row that is held back",
+    "date_order": "dates in an order that cannot be",
+    "within_period": "outside the period",
+    "not_after_extract": "dates after the extract",
+}
+
+
+def _group(findings: Sequence[dict[str, Any]]) -> Sequence[tuple[str, int]]:
+    """Faults by kind, the commonest first; a row may have several."""
+    counts: Counter[str] = Counter()
+    for finding in findings:
+        kind = finding["code"].rpartition(".")[2]
+        counts[KINDS.get(kind, kind.replace("_", " "))] += finding["rows_affected"]
+    return counts.most_common()
+
+
+def _findings(settings: Settings, partner_id: str, period: str) -> Sequence[dict[str, Any]]:
     """The row findings of the partner's latest receipt for the period."""
     receipts = sorted(
         (read_json(path) for path in settings.outbox(partner_id).glob(f"{period}-*/receipt.json")),
