@@ -61,14 +61,17 @@ def _trial_settings(agreement_folder: Path | None) -> Settings:
     type=click.Path(exists=True, path_type=Path),
     help="A folder with one folder of drops a partner, or one export that every partner's mapping reads.",
 )
+@click.option("--period", help="The period that one export for every partner is about, where there are several.")
 @click.option("--people", default=3000, show_default=True, help="People of the synthetic partnership.")
 @click.option("--seed", default=20260401, show_default=True, help="Seed of the synthetic partnership.")
 @click.option("--keep", is_flag=True, help="Leave Airflow and the database running at the end.")
-def demo(agreement_folder: Path | None, extracts: Path | None, people: int, seed: int, keep: bool) -> None:
+def demo(
+    agreement_folder: Path | None, extracts: Path | None, period: str | None, people: int, seed: int, keep: bool
+) -> None:
     """Run a whole partnership through Airflow to a published release."""
     from pipeline.trial.demo import run_demo
 
-    run_demo(_trial_settings(agreement_folder), extracts=extracts, people=people, seed=seed, keep=keep)
+    run_demo(_trial_settings(agreement_folder), extracts=extracts, period=period, people=people, seed=seed, keep=keep)
 
 
 @main.command()

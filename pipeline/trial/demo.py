@@ -7,10 +7,11 @@ change nothing, and runs that it left unfinished are ended first.
 
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from pipeline.files import read_json, remove_folder
 from pipeline.set_up import set_up_trial
 from pipeline.settings import Settings
 from pipeline.summary import print_summary
-from pipeline.trial.airflow_api import FINISHED_RUN, AirflowApi, log_in
+from pipeline.trial.airflow_api import FINISHED_RUN, AirflowApi, TaskState, log_in
 from pipeline.trial.supervisor import Report, Trial, measure_memory, start_airflow, start_database, stop_airflow
 from protocol import load_agreement
 from protocol.errors import LinkarmsError, NotYet
@@ -26,11 +27,13 @@ from warehouse.server import EmbeddedServer
 
 SEED = 20260401
 PEOPLE = 3000
-PERIODS = ("2026-Q2", "2026-Q3")
-"""Periods of the synthetic extracts; the first two of an agreement whose calendar lacks them."""
+SYNTHETIC_PERIODS = 2
+"""How many periods the synthetic extracts are of: the latest that may be submitted today."""
 REASON = "Demonstration: the figures on the approval page were read and may be published."
 RELEASE = "evidence_release"
 POLL_SECONDS = 1.0
+SECONDS_TO_READ = 4.0
+"""How long the demo's coordinator looks at the approval page."""
 WRITTEN = ("airflow", "compiled", "inbox", "logs", "outbox", "releases", "run", "secrets", "synthetic", "work")
 """Folders below the home that Linkarms makes; nothing else there is ever removed."""
 LIMIT_SECONDS = 1800
@@ -55,6 +58,17 @@ class DemoResult:
     refused: tuple[str, ...]
     """Submissions that were refused at their check, ``partner label``."""
     seconds: float
+
+
+@dataclass(frozen=True)
+class Staged:
+    """An extract that is to be dropped."""
+
+    partner: str
+    source: Path
+    """A folder or zip."""
+    name: str
+    """What it is called in the inbox."""
 
 
 def run_demo(
@@ -87,11 +101,11 @@ def run_demo(
         with ThreadPoolExecutor(max_workers=1) as beside:
             # Making people takes one core and starting Airflow the other.
             starting = beside.submit(start_airflow, settings, report=clock.tell)
-            staged = _stage_extracts(settings, extracts, period, people, seed, clock.tell)
+            staged = stage_extracts(settings, extracts, period, people, seed, clock.tell)
             trial = starting.result()
         drop_extracts(settings, staged, clock.tell)
         with log_in(trial.url, "coordinator", trial.logins["coordinator"]) as airflow:
-            refused = _take_in(airflow, settings, sorted({partner for partner, _ in staged}), clock)
+            refused = _take_in(airflow, settings, sorted({extract.partner for extract in staged}), clock)
             release = _release(airflow, clock)
         clock.tell(f"Airflow used {measure_memory(settings.home) / 1e6:,.0f} MB of memory")
         truth = truth_folder(settings) if extracts is None else None
@@ -169,11 +183,17 @@ def _release(airflow: AirflowApi, clock: "_Clock") -> dict[str, Any]:
     runs = {RELEASE: airflow.trigger(RELEASE, note="Started by the demo.")}
     titles = {RELEASE: "Evidence release"}
     run_id = runs[RELEASE]
-    told = _follow(airflow, runs, titles, clock, until={(RELEASE, "approve"): "awaiting_input"})
-    if airflow.run_state(RELEASE, run_id) not in FINISHED_RUN:
+    told: dict[tuple[str, str, int], str] = {}
+    answered = 0
+    while True:
+        asked = _follow(airflow, runs, titles, clock, until=partial(_asks, answered), told=told)
+        if asked is None:
+            break
+        # Airflow 3.3 takes an answer that comes before its executor has put the task away for a fault, and asks again.
+        time.sleep(SECONDS_TO_READ)
         airflow.answer_request(RELEASE, run_id, "approve", approve=True, reason=REASON)
+        answered = asked.try_number
         clock.tell(f"Approved through Airflow's API as {airflow.user}")
-        _follow(airflow, runs, titles, clock, told=told)
     for task in airflow.list_tasks(RELEASE, run_id):
         if task.state == "failed":
             kind, message = airflow.read_failure(task)
@@ -183,11 +203,16 @@ def _release(airflow: AirflowApi, clock: "_Clock") -> dict[str, Any]:
         for event in airflow.list_audit_events(dag_id=RELEASE, event="update_hitl_detail")
         if event["run_id"] == run_id and event["owner"] == airflow.user and REASON in (event["extra"] or "")
     ]
-    if len(approvals) != 1:
-        raise LinkarmsError("Airflow's audit log does not hold the approval exactly once.")
+    if not approvals:
+        raise LinkarmsError("Airflow's audit log does not hold the approval.")
     clock.tell(f"Airflow's audit log has it as entry {approvals[0]['event_log_id']}, by {approvals[0]['owner']}")
     published: dict[str, Any] = airflow.read_xcom(RELEASE, run_id, "publish")
     return published
+
+
+def _asks(answered: int, task: TaskState) -> bool:
+    """Whether the task waits for an approval that was not given at an earlier try."""
+    return task.task_id == "approve" and task.state == "awaiting_input" and task.try_number > answered
 
 
 def _follow(
@@ -196,12 +221,12 @@ def _follow(
     titles: Mapping[str, str],
     clock: "_Clock",
     *,
-    until: Mapping[tuple[str, str], str] | None = None,
+    until: Callable[[TaskState], bool] = lambda _task: False,
     told: dict[tuple[str, str, int], str] | None = None,
-) -> dict[tuple[str, str, int], str]:
-    """Tell each change of a task's state until all runs have ended, or a task of ``until`` has reached its state.
+) -> TaskState | None:
+    """Tell each change of a task's state until all runs have ended, or ``until`` holds for a task, which is returned.
 
-    Returns the states told so far, for the next call.
+    ``told`` are the states told so far, kept between calls.
     """
     told = {} if told is None else told
     deadline = time.monotonic() + LIMIT_SECONDS
@@ -210,7 +235,7 @@ def _follow(
         for dag_id, run_id in list(open_runs.items()):
             # The run's state first: what it then shows of its tasks is final if the run is.
             ended = airflow.run_state(dag_id, run_id) in FINISHED_RUN
-            reached = False
+            reached = None
             for task in airflow.list_tasks(dag_id, run_id):
                 key = (dag_id, task.task_id, task.map_index)
                 if task.state in TOLD and told.get(key) != task.state:
@@ -218,16 +243,17 @@ def _follow(
                     took = f" ({task.seconds:.1f} s)" if task.state == "success" and task.seconds else ""
                     title = titles[dag_id] if len(titles[dag_id]) <= 26 else titles[dag_id][:25] + "…"
                     clock.tell(f"{title:<26}  {task.label:<34}  {TOLD[task.state]}{took}")
-                reached |= (until or {}).get((dag_id, task.task_id), "") == task.state
-            if reached:
-                return told
+                if until(task):
+                    reached = task
+            if reached is not None:
+                return reached
             if ended:
                 del open_runs[dag_id]
         if time.monotonic() > deadline:
             raise NotYet(f"Still running after {LIMIT_SECONDS} s: {', '.join(open_runs)}.")
         if open_runs:
             time.sleep(POLL_SECONDS)
-    return told
+    return None
 
 
 def _expected_dags(settings: Settings) -> set[str]:
@@ -238,19 +264,23 @@ def _expected_dags(settings: Settings) -> set[str]:
 # --- extracts -----------------------------------------------------------------------------------------------------
 
 
-def _stage_extracts(
+def stage_extracts(
     settings: Settings, extracts: Path | None, period: str | None, people: int, seed: int, tell: Report
-) -> list[tuple[str, Path]]:
-    """Extracts as (partner, folder or zip), each ready to be dropped under its own name."""
+) -> list[Staged]:
+    """The extracts to drop. The parameters are :func:`run_demo`'s; the agreement has to be compiled.
+
+    Raises:
+        LinkarmsError: nothing is there, or it does not follow which period an export is about.
+    """
     if extracts is None:
         return make_synthetic_extracts(settings, people=people, seed=seed, tell=tell)
     agreement = read_json(settings.compiled_agreement)
     signed = [partner["id"] for partner in agreement["partners"] if partner["signed"]]
     if not extracts.exists():
         raise LinkarmsError(f"There is nothing at {extracts}.")
-    own = [(partner, path) for partner in signed for path in _visible(extracts / partner)]
+    own = [Staged(partner, path, path.name) for partner in signed for path in _visible(extracts / partner)]
     if own:
-        tell(f"Extracts of {len({partner for partner, _ in own})} partners in {extracts}")
+        tell(f"Extracts of {len({staged.partner for staged in own})} partners in {extracts}")
         return own
     periods = [entry["id"] for entry in agreement["periods"]]
     if period is None and len(periods) != 1:
@@ -259,19 +289,20 @@ def _stage_extracts(
     if name not in periods:
         raise LinkarmsError(f"The agreement has no period {name}. It has {', '.join(periods)}.")
     tell(f"One export for {len(signed)} partners: {extracts.name} as {name}")
-    export = settings.home / "work" / "export" / (f"{name}.zip" if extracts.is_file() else name)
-    remove_folder(export.parent)
-    _copy(extracts, export)
-    return [(partner, export) for partner in signed]
+    return [Staged(partner, extracts, f"{name}.zip" if extracts.is_file() else name) for partner in signed]
 
 
-def make_synthetic_extracts(settings: Settings, *, people: int, seed: int, tell: Report) -> list[tuple[str, Path]]:
+def make_synthetic_extracts(settings: Settings, *, people: int, seed: int, tell: Report) -> list[Staged]:
     """Make the synthetic partnership, its last partner's last extract faulty, and the truth kept out of every inbox."""
     import synthetic
 
     agreement = load_agreement(settings.agreement_folder)
-    known = [period.id for period in agreement.calendar.periods]
-    periods = PERIODS if set(PERIODS) <= set(known) else tuple(known[:2])
+    today = datetime.now(UTC).date()
+    calendar = agreement.calendar
+    open_now = [period.id for period in calendar.periods if period.ends < today <= calendar.closes_on(period)]
+    periods = tuple(open_now[-SYNTHETIC_PERIODS:])
+    if not periods:
+        raise LinkarmsError(f"No period of {agreement.title} may be submitted today; give an agreement that holds now.")
     made = synthetic.generate_partnership(agreement, seed=seed, people=people, periods=periods)
     partner, period = max(made.extracts)
     made, planted = synthetic.spoil_extract(made, agreement, partner, period, seed)
@@ -280,7 +311,7 @@ def make_synthetic_extracts(settings: Settings, *, people: int, seed: int, tell:
         f"Made {people:,} people and {len(written)} extracts of {len({path.parent for path in written})} partners; "
         f"{len(planted)} faults in that of {agreement.partner(partner).name} for {period}"
     )
-    return [(path.parent.name, path) for path in written]
+    return [Staged(path.parent.name, path, path.name) for path in written]
 
 
 def truth_folder(settings: Settings) -> Path:
@@ -288,14 +319,14 @@ def truth_folder(settings: Settings) -> Path:
     return settings.home / "synthetic" / "truth"
 
 
-def drop_extracts(settings: Settings, staged: Sequence[tuple[str, Path]], tell: Report) -> None:
+def drop_extracts(settings: Settings, staged: Sequence[Staged], tell: Report) -> None:
     """Put each extract into its partner's inbox in one move, flagged as ready, as a careful partner would."""
-    for partner, source in staged:
-        target = settings.inbox(partner) / source.name
+    for extract in staged:
+        target = settings.inbox(extract.partner) / extract.name
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = target.parent / f".{target.name}.partial"
         _remove(partial)
-        _copy(source, partial)
+        _copy(extract.source, partial)
         _remove(target)
         partial.rename(target)
         target.with_name(f"{target.name}.ready").touch()

@@ -74,6 +74,7 @@ class Trial:
 
     home: Path
     port: int
+    agreement_folder: str
     components: tuple[Component, ...]
     logins: Mapping[str, str] = field(repr=False)
     """Password by name."""
@@ -82,6 +83,11 @@ class Trial:
     def url(self) -> str:
         """Address of Airflow's pages and of its API."""
         return f"http://127.0.0.1:{self.port}"
+
+    def serves(self, settings: Settings) -> bool:
+        """Whether all of it runs, and for that very agreement: a component keeps what it was started with."""
+        alive = {component.name for component in self.components if component.process()}
+        return alive == set(COMPONENTS) and self.agreement_folder == str(settings.agreement_folder)
 
 
 def start_database(settings: Settings) -> EmbeddedServer:
@@ -104,7 +110,7 @@ def start_airflow(settings: Settings, *, report: Report = print, environment: Ma
     base = os.environ if environment is None else environment
     with _locked(settings.home):
         running = find_trial(settings.home)
-        if running is not None and {entry.name for entry in running.components if entry.process()} == set(COMPONENTS):
+        if running is not None and running.serves(settings):
             start_database(settings)
             report(f"Airflow already runs at {running.url}")
             _await_health(running, report)
@@ -144,7 +150,7 @@ def find_trial(home: Path) -> Trial | None:
     if recorded is None:
         return None
     components = tuple(Component(**entry) for entry in recorded["components"])
-    return Trial(home=home, port=recorded["port"], components=components, logins=ensure_logins(home))
+    return Trial(home, recorded["port"], recorded["agreement"], components, ensure_logins(home))
 
 
 def measure_memory(home: Path) -> int:
@@ -177,6 +183,7 @@ def _launch(home: Path, environment: Mapping[str, str], names: Sequence[str]) ->
     """Start components beside those recorded. The mark is recorded first, so none is lost if we are killed here."""
     record = _read_record(home) or {
         "port": int(environment["AIRFLOW__API__PORT"]),
+        "agreement": environment["LINKARMS_AGREEMENT"],
         "mark": secrets.token_hex(16),
         "components": [],
     }
