@@ -18,7 +18,7 @@ RUN /opt/linkarms/bin/pip install --no-cache-dir --no-deps --no-build-isolation 
 
 FROM python:3.12-slim-bookworm
 RUN useradd --system --uid 50000 --create-home --home-dir /home/linkarms linkarms \
- && install -d -o linkarms -g linkarms -m 0700 /var/lib/linkarms
+ && install -d -o linkarms -g linkarms -m 0700 /var/lib/linkarms /var/lib/linkarms/inbox /var/lib/linkarms/outbox
 COPY --from=build /opt/linkarms /opt/linkarms
 COPY dags/ /opt/linkarms/dags/
 ENV PATH=/opt/linkarms/bin:$PATH \

@@ -61,7 +61,7 @@ test-full: install ## The tests that need system packages besides (installs Chro
 	@LINKARMS_NO_SKIPS=1 $(BIN)/python -m pytest -m browser
 
 .PHONY: bench
-bench: install ## Benchmarks, side by side with peers
+bench: install ## Benchmark of linkage, beside one hash and six match keys
 	@$(BIN)/python -m benchmarks.linkage
 
 .PHONY: lock

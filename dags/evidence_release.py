@@ -68,6 +68,16 @@ Only one release is made at a time: a second run waits until the first has been 
 """  # noqa: E501  a Markdown table's row is one line
 
 
+def open_settings() -> Any:
+    """The installation's settings; keys named ``secret:<name>`` are the password of Airflow's connection of that name,
+    which a secrets backend may hold."""
+    from airflow.sdk import Connection
+
+    from pipeline.settings import Settings
+
+    return Settings.from_environment(os.environ, resolve_secret=lambda name: Connection.get(name).password)
+
+
 def read_agreement() -> dict[str, Any] | None:
     """The compiled agreement, or nothing (and a message) before it has been compiled."""
     try:
@@ -139,11 +149,10 @@ def define_release(agreement: dict[str, Any]) -> DAG:
         @task(task_display_name="Link and mark repeats")
         def link_and_mark(params: dict[str, Any], run_id: str) -> dict[str, Any]:
             from pipeline.release_steps import link_and_mark as step
-            from pipeline.settings import Settings
 
             return step(
                 params["periods"] or [],
-                Settings.from_environment(os.environ),
+                open_settings(),
                 run_id,
                 leave_out=params["leave_out"] or [],
                 leave_out_reason=params["leave_out_reason"],
@@ -152,9 +161,8 @@ def define_release(agreement: dict[str, Any]) -> DAG:
         @task(task_display_name="Measure")
         def measure(linked: dict[str, Any]) -> dict[str, Any]:
             from pipeline.release_steps import measure as step
-            from pipeline.settings import Settings
 
-            return step(linked["snapshot_id"], Settings.from_environment(os.environ), linked=linked)
+            return step(linked["snapshot_id"], open_settings(), linked=linked)
 
         approve = ApprovalOperator(
             task_id="approve",
@@ -177,14 +185,14 @@ def define_release(agreement: dict[str, Any]) -> DAG:
         @task(task_display_name="Publish", outlets=[EVIDENCE])
         def publish(draft: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
             from pipeline.release_steps import publish as step
-            from pipeline.settings import Settings
 
             return step(
                 draft["release_id"],
                 draft["figures_digest"],
                 approver=answer["responded_by_user"]["name"],
                 reason=answer["params_input"].get("reason", ""),
-                settings=Settings.from_environment(os.environ),
+                settings=open_settings(),
+                approval_digest=draft["approval_digest"],
             )
 
         draft = measure(link_and_mark())

@@ -10,7 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from airflow.sdk import DAG, Asset, ExceptionRetryPolicy, RetryAction, RetryRule, dag, task, task_group
+from airflow.sdk import DAG, Asset, ExceptionRetryPolicy, Param, RetryAction, RetryRule, dag, task, task_group
 
 COMPILED = Path(os.environ.get("LINKARMS_HOME", "var")) / "compiled" / "agreement.json"
 
@@ -62,6 +62,16 @@ Each waiting submission goes its own way, so one that is refused does not hold u
 """
 
 
+def open_settings() -> Any:
+    """The installation's settings; keys named ``secret:<name>`` are the password of Airflow's connection of that name,
+    which a secrets backend may hold."""
+    from airflow.sdk import Connection
+
+    from pipeline.settings import Settings
+
+    return Settings.from_environment(os.environ, resolve_secret=lambda name: Connection.get(name).password)
+
+
 def read_agreement() -> dict[str, Any] | None:
     """The compiled agreement, or nothing (and a message) before it has been compiled."""
     try:
@@ -92,6 +102,15 @@ def define_intake(partner: dict[str, Any], agreement: dict[str, Any]) -> DAG:
             "retry_policy": RETRY_OUTAGES_ONLY,
             "execution_timeout": timedelta(hours=4),
         },
+        params={
+            "fewer_rows_confirmed": Param(
+                False,
+                type="boolean",
+                title="Fewer rows are right",
+                description="Set this after the partner has told you that a fall in rows against its last extract is "
+                "right. Otherwise such a submission is refused.",
+            )
+        },
     )
     def intake() -> None:
         label = "{{ task.op_kwargs['waiting']['label'] }}"
@@ -99,30 +118,28 @@ def define_intake(partner: dict[str, Any], agreement: dict[str, Any]) -> DAG:
         @task(task_display_name="Receive")
         def receive() -> list[dict[str, str]]:
             from pipeline.intake_steps import receive_submissions
-            from pipeline.settings import Settings
 
-            return receive_submissions(partner["id"], Settings.from_environment(os.environ))
+            return receive_submissions(partner["id"], open_settings())
 
         @task(task_display_name="Check", map_index_template=label)
-        def check(waiting: dict[str, str]) -> dict[str, Any]:
+        def check(waiting: dict[str, str], params: dict[str, Any]) -> dict[str, Any]:
             from pipeline.intake_steps import check_submission
-            from pipeline.settings import Settings
 
-            return check_submission(waiting["submission_id"], Settings.from_environment(os.environ))
+            return check_submission(
+                waiting["submission_id"], open_settings(), fewer_rows_confirmed=params["fewer_rows_confirmed"]
+            )
 
         @task(task_display_name="Pseudonymise", map_index_template=label)
         def pseudonymise(waiting: dict[str, str]) -> None:
             from pipeline.intake_steps import pseudonymise_submission
-            from pipeline.settings import Settings
 
-            pseudonymise_submission(waiting["submission_id"], Settings.from_environment(os.environ))
+            pseudonymise_submission(waiting["submission_id"], open_settings())
 
         @task(task_display_name="Load and receipt", map_index_template=label, outlets=[pool])
         def load_and_receipt(waiting: dict[str, str]) -> dict[str, Any]:
             from pipeline.intake_steps import load_submission
-            from pipeline.settings import Settings
 
-            return load_submission(waiting["submission_id"], Settings.from_environment(os.environ))
+            return load_submission(waiting["submission_id"], open_settings())
 
         @task_group(group_id="submission", group_display_name="Submissions", prefix_group_id=False)
         def take_in(waiting: dict[str, str]) -> None:

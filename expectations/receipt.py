@@ -175,7 +175,8 @@ def _next_steps(state: State, kind: Kind, held_back: int, findings: Sequence[Fin
             f"{rows} held back and {'is' if held_back == 1 else 'are'} missing from the pooled evidence. Mend what is "
             "listed below in your own system, export again and send a correction of this submission."
         )
-    if any(finding.clause for finding in findings):
+    mendable = any(_is_mendable(finding) for finding in findings)
+    if any(finding.clause for finding in findings) and not mendable:
         return (
             "Mending the file will not help: the agreement does not allow this submission at present. Please talk to "
             "the contact named on this page."
@@ -185,8 +186,16 @@ def _next_steps(state: State, kind: Kind, held_back: int, findings: Sequence[Fin
             "Check that the export is complete and send it again. If the fall in rows is right, tell the contact named "
             "on this page, who can let it through."
         )
-    again = "Nothing to send" if kind is Kind.NIL else "Mend what is listed below, export again and send it once more"
+    again = "Mend what is listed below, export again and send it once more"
+    if kind is Kind.NIL:
+        again = "Mend what is listed below and send it once more" if mendable else "Nothing to send"
     return f"Nothing was taken in. {again}. Your earlier submissions stay as they were."
+
+
+def _is_mendable(finding: Finding) -> bool:
+    """True for a refusal at the gate that the officer can mend in the manifest: a wrong version, or a period that the
+    calendar does not have (which alone comes with an example; a window that is closed has none)."""
+    return finding.code == "gate.version" or (finding.code == "gate.period" and finding.example is not None)
 
 
 def _what_happens(state: State, inbox_days: int) -> str:

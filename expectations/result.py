@@ -1,13 +1,13 @@
 """What a check needs to know besides the tables, and what it finds. Neither shows a cell when it is printed."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date
 from enum import StrEnum
 
 import polars as pl
 
-from protocol.finding import Finding
+from protocol.finding import Finding, Scope
 from protocol.model import Period
 
 FindKnownKeys = Callable[[str, pl.DataFrame], pl.Series]
@@ -96,3 +96,27 @@ class CheckResult:
             f"CheckResult(tables={len(self.counts)}, received={received}, held_back={held_back}, "
             f"findings={len(self.findings)}, refused={self.refused})"
         )
+
+
+def count_unread_rows(result: CheckResult, findings: Sequence[Finding]) -> CheckResult:
+    """The result with rows that could not be read as rows (broken quoting, cells too many) among those held back.
+
+    ``findings`` are the reader's. Its frames are without such rows, and its findings of scope ROW number every one of
+    them. Findings of other scopes, and of tables that were not checked, change nothing.
+    """
+    counts, lines = dict(result.counts), [result.held_back]
+    for finding in findings:
+        if finding.scope is not Scope.ROW or finding.table not in counts:
+            continue
+        table, before = finding.table, counts[finding.table]
+        counts[table] = replace(
+            before,
+            received=before.received + finding.rows_affected,
+            held_back=before.held_back + finding.rows_affected,
+        )
+        told = [(table, row, finding.code, finding.mend) for row in finding.first_rows]
+        lines.append(pl.DataFrame(told, schema=HELD_BACK_SCHEMA, orient="row"))
+    order = {name: place for place, name in enumerate(counts)}
+    place = pl.col("table").replace_strict(order, return_dtype=pl.Int64)
+    held_back = pl.concat(lines).sort([place, pl.col("row"), pl.col("rule")], maintain_order=True)
+    return replace(result, counts=counts, held_back=held_back)

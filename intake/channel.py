@@ -8,8 +8,10 @@ The names in an inbox are chosen by the partner and may hold anything, a client'
 never part of our own file names, and of our messages only where they look like a period (:attr:`Drop.display`).
 """
 
+import errno
 import hashlib
 import json
+import logging
 import os
 import re
 import shutil
@@ -23,6 +25,8 @@ from typing import Protocol
 
 from protocol.errors import LinkarmsError, NotYet
 
+_log = logging.getLogger(__name__)
+
 SETTLED = "settled"
 READY = "ready"
 IGNORED_NAMES = frozenset({"thumbs.db", "desktop.ini", "__macosx"})
@@ -30,6 +34,11 @@ IGNORED_NAMES = frozenset({"thumbs.db", "desktop.ini", "__macosx"})
 
 _PERIOD_LIKE = re.compile(r"\d{4}([-_ ]?(Q[1-4]|[01]\d))?", re.ASCII)
 _OWN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)
+_SETTLED_ID = re.compile(r"(sub|drop)-[0-9a-f]{20}", re.ASCII)
+_NOTE = "settled.json"
+_STAYED = "content_stayed"
+"""Entry of the note: references of drops whose content could not be moved and stayed in the inbox."""
+_REFUSED = frozenset({errno.EACCES, errno.EPERM})
 _MOST_ENTRIES = 5000
 """Entries of a drop that are looked at when listing. A drop with more is refused when it is taken in."""
 
@@ -106,11 +115,14 @@ class Channel(Protocol):
         ...
 
     def settle(self, drop: Drop, settled_id: str, outcome: str, on: date) -> None:
-        """Takes a decided drop out of the way; doing it again changes nothing."""
+        """Takes a decided drop out of the way; doing it again changes nothing, nor does it where the drop has changed
+        since it was listed. Where the content cannot be moved, it is noted and not listed again."""
         ...
 
     def remove_expired(self, today: date, inbox_days: int) -> int:
-        """Deletes what was settled ``inbox_days`` ago or earlier; returns how many settled entries are gone."""
+        """Deletes what was settled ``inbox_days`` ago or earlier; returns how many settled entries are gone.
+
+        What cannot be deleted is told in the log and tried again the next time."""
         ...
 
 
@@ -129,11 +141,12 @@ class FolderChannel:
     quiet_seconds: float = 30.0
 
     def list_drops(self, now: datetime) -> tuple[Drop, ...]:
-        """All drops in the inbox, oldest first. An inbox that does not exist yet is empty."""
-        names = _names(self.inbox)
-        drops = [
-            drop for name in sorted(names) if _is_drop(name) and (drop := self._look(name, names, now)) is not None
-        ]
+        """All drops in the inbox, oldest first. An inbox that does not exist yet is empty.
+
+        A drop that was settled where it lies (see :meth:`settle`) is passed over until it changes.
+        """
+        stayed = self._stayed()
+        drops = [drop for drop in self._look_at_all(now) if drop.reference not in stayed]
         return tuple(sorted(drops, key=lambda drop: (drop.changed_at, drop.reference)))
 
     def find_drop(self, reference: str, now: datetime) -> Drop:
@@ -164,48 +177,102 @@ class FolderChannel:
 
         The note is written first, so that retention finds whatever is moved. The id is a submission's or, where it
         never came to one, the drop's reference. The same content settled before stays; this copy goes beside it.
+        A drop that has changed since it was listed is left as it is: what lies there now was not decided.
+
+        A folder that another account owns may refuse to be moved, since that takes the right to write in it. It then
+        stays where it is, and the note holds its reference, by which it is not listed again.
         """
         settled = self.inbox / SETTLED
         folder = settled / _checked_name(settled_id)
-        settled.mkdir(parents=True, exist_ok=True)
-        folder.mkdir(exist_ok=True)
-        for path in (settled, folder):
-            if path.is_symlink():
-                raise LinkarmsError("the inbox's folder for settled drops is a link; replace it by a folder")
-        note = {"outcome": outcome, "on": on.isoformat()}
-        _write_atomically(folder / "settled.json", json.dumps(note, sort_keys=True).encode())
-        source = self.inbox / drop.name
         try:
-            if _exists(source):
-                source.rename(_free_name(folder, {DropKind.ARCHIVE: ".zip"}.get(drop.kind, "")))
+            again = self._look(drop.name, frozenset(), drop.changed_at)
+            if again is not None and again.reference != drop.reference:
+                return
+            for path in (settled, folder):
+                if path.is_symlink():
+                    raise LinkarmsError("the inbox's folder for settled drops is a link; replace it by a folder")
+                path.mkdir(parents=True, exist_ok=True)
+            earlier = _stayed_in(folder) - {drop.reference}
+            _write_note(folder, outcome, on, earlier)
+            if again is not None and not _move(self.inbox / drop.name, folder, drop.kind):
+                _write_note(folder, outcome, on, earlier | {drop.reference})
             for flag in _flag_names(drop.name):
-                (self.inbox / flag).unlink(missing_ok=True)
+                _remove_flag(self.inbox / flag)
         except OSError as error:
             raise NotYet(f"{drop.display} cannot be moved to '{SETTLED}': {_reason(error)}") from None
 
     def remove_expired(self, today: date, inbox_days: int) -> int:
         """Deletes what was settled ``inbox_days`` ago or earlier; returns how many settled entries are gone.
 
-        An entry is renamed before it is deleted, so that one half deleted is never taken for a whole one.
+        An entry is renamed before it is deleted, so that one half deleted is never taken for a whole one. The note of
+        a drop that stayed in the inbox goes when the drop is gone or can be deleted now. What cannot be deleted is
+        told in the log, without names of the partner's, and tried again the next time.
         """
         settled = self.inbox / SETTLED
         if settled.is_symlink() or not settled.is_dir():
             return 0
         removed = 0
         for name in sorted(_names(settled)):
-            folder = settled / name
-            if folder.is_symlink() or not folder.is_dir():
-                continue
-            if name.startswith(".removing-"):
-                _remove(folder)
-                continue
-            if not _OWN_NAME.fullmatch(name) or (today - _settled_on(folder)).days < inbox_days:
-                continue
-            doomed = settled / f".removing-{name}"
-            folder.rename(doomed)
-            _remove(doomed)
-            removed += 1
+            try:
+                removed += self._remove_settled(settled / name, today, inbox_days)
+            except (OSError, RecursionError) as error:  # rmtree recurses before Python 3.13
+                which = name if _SETTLED_ID.fullmatch(name) else "an entry"
+                _log.warning(
+                    "%s in '%s' has expired and cannot be deleted: %s; mend its permissions or delete it by hand",
+                    which,
+                    SETTLED,
+                    _reason(error) if isinstance(error, OSError) else "its folders are nested too deeply",
+                )
         return removed
+
+    def _remove_settled(self, folder: Path, today: date, inbox_days: int) -> int:
+        """1 where a settled entry has expired and is gone now, else 0."""
+        if folder.is_symlink() or not folder.is_dir():
+            return 0
+        if folder.name.startswith(".removing-"):
+            _remove(folder)
+            return 0
+        if not _OWN_NAME.fullmatch(folder.name) or (today - _settled_on(folder)).days < inbox_days:
+            return 0
+        self._fetch_stayed(folder)
+        doomed = _free_name(folder.parent, f".removing-{folder.name}", "")
+        folder.rename(doomed)
+        _remove(doomed)
+        return 1
+
+    def _fetch_stayed(self, folder: Path) -> None:
+        """Moves what stayed in the inbox into its settled folder; the OSError of the last one that still refuses.
+
+        Where one refuses, the rest of the settled folder is deleted all the same, but for the note.
+        """
+        stayed = _stayed_in(folder)
+        if not stayed:
+            return
+        refused: OSError | None = None
+        for drop in self._look_at_all(datetime.fromtimestamp(0, tz=UTC)):
+            if drop.reference in stayed:
+                try:
+                    (self.inbox / drop.name).rename(_free_content(folder, drop.kind))
+                except OSError as error:
+                    refused = error
+        if refused is not None:
+            for name in _names(folder) - {_NOTE}:
+                _remove(folder / name)
+            raise refused
+
+    def _stayed(self) -> frozenset[str]:
+        """References of all drops that were settled where they lie."""
+        settled = self.inbox / SETTLED
+        if settled.is_symlink() or not settled.is_dir():
+            return frozenset()
+        return frozenset().union(*(_stayed_in(settled / name) for name in _names(settled) if _OWN_NAME.fullmatch(name)))
+
+    def _look_at_all(self, now: datetime) -> Iterator[Drop]:
+        """All drops in order of name, those that were settled where they lie included."""
+        names = _names(self.inbox)
+        for name in sorted(names):
+            if _is_drop(name) and (drop := self._look(name, names, now)) is not None:
+                yield drop
 
     def _look(self, name: str, names: frozenset[str], now: datetime) -> Drop | None:
         path = self.inbox / name
@@ -224,8 +291,10 @@ class FolderChannel:
                     break
         except (FileNotFoundError, NotADirectoryError):
             return None  # It went while we looked; the next listing sees what is there then.
-        except PermissionError:
-            kind = DropKind.OTHER  # Listed all the same: taking it in says what to mend.
+        except OSError:
+            # It may not be read, or is nested deeper than a path can be long. Listed all the same, so that its
+            # neighbours go on: taking it in says what to mend.
+            kind = DropKind.OTHER
         digest.update(json.dumps(["drop", name]).encode())
         return Drop(
             reference=f"drop-{digest.hexdigest()[:20]}",
@@ -282,11 +351,33 @@ def _walk(path: Path) -> Iterator[tuple[str, os.stat_result]]:
                     waiting.append((f"{prefix}{entry.name}/", Path(entry.path)))
 
 
-def _remove(folder: Path) -> None:
+def _remove(path: Path) -> None:
+    """Deletes a file, a link or a folder with all that can be deleted of it; OSError where something stays."""
+    if path.is_symlink() or not path.is_dir():
+        path.unlink()
+        return
+    shutil.rmtree(path, ignore_errors=True)
+    if _exists(path):
+        shutil.rmtree(path)
+
+
+def _move(source: Path, folder: Path, kind: DropKind) -> bool:
+    """False where the system refuses to let it be moved."""
     try:
-        shutil.rmtree(folder)
+        source.rename(_free_content(folder, kind))
     except OSError as error:
-        raise NotYet(f"an expired drop in '{SETTLED}' cannot be deleted: {_reason(error)}") from None
+        if error.errno in _REFUSED:
+            return False
+        raise
+    return True
+
+
+def _remove_flag(flag: Path) -> None:
+    try:
+        flag.unlink(missing_ok=True)
+    except PermissionError:
+        # Another account's, in a folder where only the owner may delete. A flag without its drop does nothing.
+        _log.warning("a flag '.%s' in the inbox of a settled drop cannot be deleted", READY)
 
 
 def _reason(error: OSError) -> str:
@@ -302,21 +393,46 @@ def _exists(path: Path) -> bool:
     return True
 
 
-def _free_name(folder: Path, ending: str) -> Path:
+def _free_content(folder: Path, kind: DropKind) -> Path:
+    return _free_name(folder, "content", ".zip" if kind is DropKind.ARCHIVE else "")
+
+
+def _free_name(folder: Path, stem: str, ending: str) -> Path:
     number = 1
     while True:
-        candidate = folder / (f"content{ending}" if number == 1 else f"content-{number}{ending}")
+        candidate = folder / (f"{stem}{ending}" if number == 1 else f"{stem}-{number}{ending}")
         if not _exists(candidate):
             return candidate
         number += 1
 
 
+def _write_note(folder: Path, outcome: str, on: date, stayed: frozenset[str]) -> None:
+    note: dict[str, object] = {"outcome": outcome, "on": on.isoformat()}
+    if stayed:
+        note[_STAYED] = sorted(stayed)
+    _write_atomically(folder / _NOTE, json.dumps(note, sort_keys=True).encode())
+
+
+def _read_note(folder: Path) -> dict[str, object]:
+    """The note, or nothing where it is missing or was tampered with."""
+    try:
+        note = json.loads((folder / _NOTE).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return note if isinstance(note, dict) else {}
+
+
+def _stayed_in(folder: Path) -> frozenset[str]:
+    """References of the drops that were settled under this id and stayed in the inbox."""
+    stayed = _read_note(folder).get(_STAYED)
+    return frozenset(str(reference) for reference in stayed) if isinstance(stayed, list) else frozenset()
+
+
 def _settled_on(folder: Path) -> date:
     """The day in the note, or the folder's own where the note is missing or was tampered with."""
     try:
-        note = json.loads((folder / "settled.json").read_text(encoding="utf-8"))
-        return date.fromisoformat(note["on"])
-    except (OSError, ValueError, KeyError, TypeError):
+        return date.fromisoformat(str(_read_note(folder)["on"]))
+    except (ValueError, KeyError):
         return datetime.fromtimestamp(folder.lstat().st_mtime, tz=UTC).date()
 
 

@@ -30,6 +30,8 @@ MOST_SHOWN = 20
 _FEW_ANYWAY = 3
 _BLOCK = 1 << 20
 _MOST_HEADER_BYTES = 1 << 20
+_MOST_HEADINGS = 1000
+"""Far more than any agreed table or export has; the pattern of a record with thousands of cells cannot be compiled."""
 _MOST_RECORD_BYTES = 64 << 20
 _PIECE_BYTES = 32 << 20
 _BOM = codecs.BOM_UTF8
@@ -162,6 +164,8 @@ def _open_heading(path: Path, place: Place) -> tuple[Opened | None, tuple[Findin
     for separator, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "vertical bars")):
         if len(headings) == 1 and separator in headings[0]:
             return None, (_finding("file.separator", place, separator=name),)
+    if len(headings) > _MOST_HEADINGS:
+        return None, (_finding("file.header_wide", place, found=len(headings), most=_MOST_HEADINGS),)
     return Opened(path, place, tuple(headings), lines), ()
 
 
@@ -494,6 +498,10 @@ _FAULTS: dict[str, tuple[str, str]] = {
         "The heading row of {file} cannot be read: a quotation mark in it is opened and not closed, or it is far too "
         "long.",
         "Copy the headings from the template into row 1.",
+    ),
+    "file.header_wide": (
+        "The heading row of {file} has {found:,} columns; no file may have more than {most:,}.",
+        "Delete the columns that are not agreed, also those that look empty.",
     ),
     "file.quoting": (
         "In {file}, quotation marks are broken in {count}.",

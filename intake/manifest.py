@@ -26,6 +26,9 @@ _SUBMISSION = re.compile(r"sub-[0-9a-f]{20}", re.ASCII)
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _ROWS = re.compile(r"\d{1,12}", re.ASCII)
 _NIL = "nil"
+_MOST_DEPTH = 4
+_MOST_PARTS = 4000
+"""Names, values and brackets of a manifest; the largest agreement needs a few hundred."""
 
 
 class ManifestKind(StrEnum):
@@ -113,7 +116,13 @@ def _parse(taken: TakenDrop) -> tuple[dict[str, Any], tuple[Finding, ...]]:
 
 
 def _load_json(text: str) -> Any:
+    parts = 0
+
     def pairs(found: list[tuple[str, Any]]) -> dict[str, Any]:
+        nonlocal parts
+        parts += 2 * len(found)
+        if parts > _MOST_PARTS:
+            raise ValueError("too long for a manifest")
         if len({name for name, _ in found}) < len(found):
             raise _Duplicate
         return dict(found)
@@ -122,23 +131,40 @@ def _load_json(text: str) -> Any:
 
 
 def _load_yaml(text: str) -> Any:
-    node = yaml.compose(text, Loader=yaml.BaseLoader)
-    _refuse_duplicates(node, 0)
-    return yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506 (the base loader makes text, lists and mappings only)
+    _refuse_harmful(text)
+    loader = yaml.BaseLoader(text)  # it makes text, lists and mappings only
+    node = loader.get_single_node()
+    _refuse_duplicates(node)
+    return loader.construct_document(node) if node is not None else None
 
 
-def _refuse_duplicates(node: Any, depth: int) -> None:
-    if depth > 4:
-        raise ValueError("too deep for a manifest")
+def _refuse_harmful(text: str) -> None:
+    """Stops at the first thing that no manifest needs and that may cost the reader any amount of time.
+
+    An alias stands for all that its anchor marks, so that a few nested ones multiply without end.
+    """
+    depth = 0
+    for count, event in enumerate(yaml.parse(text, Loader=yaml.BaseLoader)):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if getattr(event, "anchor", None) is not None:  # of an alias, too
+            raise ValueError("no anchors in a manifest")
+        if depth > _MOST_DEPTH or count > _MOST_PARTS:
+            raise ValueError("too deep or too long for a manifest")
+
+
+def _refuse_duplicates(node: Any) -> None:
     if isinstance(node, yaml.MappingNode):
         names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
         if len(set(names)) < len(node.value):
             raise _Duplicate
         for _, value in node.value:
-            _refuse_duplicates(value, depth + 1)
+            _refuse_duplicates(value)
     elif isinstance(node, yaml.SequenceNode):
         for value in node.value:
-            _refuse_duplicates(value, depth + 1)
+            _refuse_duplicates(value)
 
 
 def _check(

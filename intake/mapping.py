@@ -310,11 +310,13 @@ def _load_files(taken: TakenDrop, wanted: dict[str, str], work: Path) -> tuple[d
         if "" in folded or len(set(folded)) < len(folded):
             findings.append(_finding("mapping.headings", place))
             continue
-        body = read_body(opened, list(enumerate(opened.headings)))
+        # By place, since a heading of the partner's may be the name that the row number has here.
+        places = {f"place_{place}": heading for place, heading in enumerate(opened.headings)}
+        body = read_body(opened, list(enumerate(places)))
         # A row that is left out here would be missing from a join without a trace.
         findings += [finding.model_copy(update={"scope": Scope.FILE}) for finding in body.findings]
         path = work / f"{number:04}.parquet"
-        body.frame.drop(ROW).write_parquet(path)
+        body.frame.drop(ROW).rename(places).write_parquet(path)
         files[stem] = str(path)
     return files, findings
 

@@ -5,6 +5,7 @@ become paths, links are not followed, archives within archives are not opened, a
 read is left for the next time.
 """
 
+import errno
 import hashlib
 import json
 import lzma
@@ -49,6 +50,11 @@ _ARCHIVE_FAULTS = (
     struct.error,
 )
 """What the zip reader raises on an archive that is broken or of an unknown kind."""
+_ARCHIVE_ERRNOS = frozenset({None, errno.EINVAL, errno.EOVERFLOW})
+"""An OSError of these is the archive's fault, and reading it again ends alike: a place in it that no file can have,
+or a decompressor's own complaint, which has no number. Any other is the disk's or that of the way to it."""
+_MOST_DEPTH = 16
+"""Folders within folders that are looked into, to say what lies there; none is taken."""
 _SMALL = 1 << 20
 """Below this size a high ratio is no bomb."""
 
@@ -124,6 +130,10 @@ class _Entry:
     faults: tuple[str, ...] = ()
 
 
+class _TooDeep(Exception):
+    """Folders are nested beyond measure, or deeper than a path can be long."""
+
+
 class _TooLarge(Exception):
     """More bytes came than the drop had announced or the limits allow."""
 
@@ -156,6 +166,9 @@ def take_in(
         _write_index(taken, staging)
         staging.rename(final)
         return _moved(taken, final), findings
+    except _TooDeep:
+        shutil.rmtree(staging, ignore_errors=True)
+        return None, (_finding("drop.too_deep"),)
     except FileNotFoundError:
         raise NotYet("the drop went while it was read; it will be taken when it is there again") from None
     except PermissionError:
@@ -238,18 +251,25 @@ def _list_folder(folder: Path, limits: Limits) -> list[tuple[tuple[str, ...], os
     seen = 0
     while waiting:
         parts = waiting.pop()
-        with os.scandir(folder.joinpath(*parts)) as listing:
-            for item in listing:
-                seen += 1
-                if seen > 4 * limits.max_files + 100:
-                    waiting.clear()
-                    break
-                status = item.stat(follow_symlinks=False)
-                if stat.S_ISDIR(status.st_mode):
-                    if not _is_litter((*parts, item.name)):
-                        waiting.append((*parts, item.name))
-                else:
-                    found.append(((*parts, item.name), status))
+        if len(parts) > _MOST_DEPTH:
+            raise _TooDeep
+        try:
+            with os.scandir(folder.joinpath(*parts)) as listing:
+                for item in listing:
+                    seen += 1
+                    if seen > 4 * limits.max_files + 100:
+                        waiting.clear()
+                        break
+                    status = item.stat(follow_symlinks=False)
+                    if stat.S_ISDIR(status.st_mode):
+                        if not _is_litter((*parts, item.name)):
+                            waiting.append((*parts, item.name))
+                    else:
+                        found.append(((*parts, item.name), status))
+        except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:
+                raise _TooDeep from None
+            raise
     return sorted(found, key=lambda pair: pair[0])
 
 
@@ -319,6 +339,10 @@ def _take_archive(
             except _TooLarge:
                 taken, findings = None, (_finding("drop.too_large", **_amounts(limits)),)
             except _ARCHIVE_FAULTS:
+                taken, findings = None, (_finding("drop.archive"),)
+            except OSError as error:
+                if error.errno not in _ARCHIVE_ERRNOS:
+                    raise
                 taken, findings = None, (_finding("drop.archive"),)
         raw.seek(0)
         after = os.fstat(raw.fileno())
@@ -539,6 +563,10 @@ _FAULTS: dict[str, tuple[str, str]] = {
     ),
     "drop.subfolder": (
         "{which} lies in a folder of its own.",
+        "Put all files side by side, without folders inside the drop.",
+    ),
+    "drop.too_deep": (
+        "There are folders within folders in the drop, more than can be read.",
         "Put all files side by side, without folders inside the drop.",
     ),
     "drop.ending": (

@@ -60,7 +60,8 @@ class LinkPolicy(Frozen):
     """A pair is linked from this weight on; the weight is the sum over the agreeing keys that count."""
     largest_block: int = Field(60, ge=2)
     """A token that more records hold than this says nothing (a hostel's telephone, a placeholder that slipped
-    through): its pairs are left out and an alarm is given. Guards time and memory, which grow with the square."""
+    through): it links none of them and forbids none of their links, and an alarm is given. Guards time and memory,
+    which grow with the square."""
 
     @model_validator(mode="after")
     def _know_every_key(self) -> Self:
@@ -92,12 +93,14 @@ class Links:
     """What a scorer found.
 
     - ``records``: ``record`` (UInt32, its place), ``partner_id``, ``person_ref``, ``held`` (evidence bits of the keys
-      that it holds), in the order of partner and reference. Only records that hold a key.
+      that it holds, tokens of too large blocks left out), in the order of partner and reference. Only records that
+      hold a key.
     - ``unlinkable``: ``partner_id``, ``person_ref`` of records without any key: too little is known of them, or they
       are not to be linked. They are counted apart and belong to no person.
     - ``pairs``: ``left`` < ``right`` (records), ``evidence`` (bits of the agreeing keys), ``counted`` (of those that
       count), ``weight``, ``accepted``, ``refused`` (null, ``veto``, ``same_partner`` or ``too_little``).
-    - ``marks``: ``record``, ``mark`` (name of a veto key) and ``token``: what clusters must agree on.
+    - ``marks``: ``record``, ``mark`` (name of a veto key) and ``token``: what clusters must agree on, without
+      tokens of too large blocks.
     - ``alarms``: ``alarm`` (``large_block``), ``key_name``, ``records``: tokens that were left out, without the token.
     - ``key_names``: the key of each evidence bit.
     - ``duplicate_free``: partners whose records are one person each.
@@ -137,18 +140,29 @@ def link_records(match_keys: pl.DataFrame, policy: LinkPolicy, *, records: pl.Da
     any key are told as unlinkable. The answer does not depend on the order of rows.
     """
     held = _hold_keys(match_keys, policy)
-    known = held.group_by(RECORD_COLUMNS).agg(held=pl.col("bit").bitwise_or()).sort(RECORD_COLUMNS)
-    known = known.with_row_index("record").select("record", *RECORD_COLUMNS, "held")
+    says_something = pl.len().over("key_name", "token") <= policy.largest_block
+    alarms = (
+        held.filter(~says_something)
+        .group_by("key_name", "token")
+        .agg(records=pl.len())
+        .select(alarm=pl.lit("large_block"), key_name="key_name", records=pl.col("records").cast(pl.Int64))
+        .sort("key_name", "records", descending=[False, True])
+    )
+    # A record that holds nothing but such tokens is a record still, linked to no other.
+    everybody = held.select(RECORD_COLUMNS).unique()
+    held = held.filter(says_something)
+    bits = held.group_by(RECORD_COLUMNS).agg(held=pl.col("bit").bitwise_or())
+    known = everybody.join(bits, on=RECORD_COLUMNS, how="left").with_columns(pl.col("held").fill_null(0))
+    known = known.sort(RECORD_COLUMNS).with_row_index("record").select("record", *RECORD_COLUMNS, "held")
     held = held.join(known.select("record", *RECORD_COLUMNS), on=RECORD_COLUMNS).select(
         "record", "key_name", "bit", "token"
     )
     everyone = known if records is None else records
     unlinkable = everyone.select(RECORD_COLUMNS).unique().join(known, on=RECORD_COLUMNS, how="anti")
-    candidates, alarms = _pair_up(held, policy.largest_block)
     return Links(
         records=known,
         unlinkable=unlinkable.sort(RECORD_COLUMNS),
-        pairs=_judge(candidates, known, policy),
+        pairs=_judge(_pair_up(held), known, policy),
         marks=held.filter(pl.col("key_name").is_in(policy.veto_keys))
         .select("record", pl.col("key_name").alias("mark"), "token")
         .sort("record", "mark", "token"),
@@ -172,23 +186,17 @@ def _hold_keys(match_keys: pl.DataFrame, policy: LinkPolicy) -> pl.DataFrame:
     return match_keys.select(*KEY_FRAME).drop_nulls().unique().join(bits, on="key_name")
 
 
-def _pair_up(held: pl.DataFrame, largest_block: int) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Candidate pairs with their evidence, and the alarms for tokens that too many records hold."""
-    sizes = held.group_by("key_name", "token").agg(records=pl.len()).filter(pl.col("records") > 1)
-    alarms = (
-        sizes.filter(pl.col("records") > largest_block)
-        .select(alarm=pl.lit("large_block"), key_name="key_name", records=pl.col("records").cast(pl.Int64))
-        .sort("key_name", "records", descending=[False, True])
-    )
-    blocks = sizes.filter(pl.col("records") <= largest_block).select("key_name", "token").with_row_index("block")
+def _pair_up(held: pl.DataFrame) -> pl.DataFrame:
+    """Candidate pairs with their evidence: records that share a token."""
+    sizes = held.group_by("key_name", "token").agg(records=pl.len())
+    blocks = sizes.filter(pl.col("records") > 1).select("key_name", "token").with_row_index("block")
     members = held.join(blocks, on=["key_name", "token"]).select("block", "record", "bit")
-    candidates = (
+    return (
         members.join(members.select("block", right="record"), on="block")
         .filter(pl.col("record") < pl.col("right"))
         .group_by(left="record", right="right")
         .agg(evidence=pl.col("bit").bitwise_or())
     )
-    return candidates, alarms
 
 
 def _judge(candidates: pl.DataFrame, records: pl.DataFrame, policy: LinkPolicy) -> pl.DataFrame:

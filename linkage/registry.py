@@ -35,10 +35,12 @@ class RegistryUpdate:
 
     - ``membership``: ``partner_id``, ``person_ref``, ``person_id`` (UUID as text), ``person_created_at``, sorted: every
       record of the clusters, and those earlier records that no cluster has but whose person was merged into another.
+      Other earlier records that no cluster has stay with their person and are not listed.
     - ``events``: ``event``, ``cause``, ``person_id``, ``other_person_id``, ``partner_id``, ``person_ref``:
-      ``created`` (a new person), ``joined`` (a new record of a person that was there; the record is named),
+      ``created`` (a new person), ``joined`` (a record came to a person that was there; the record is named),
       ``merged`` (``other_person_id`` goes on as ``person_id``) and ``split`` (``other_person_id`` was parted from
-      ``person_id``). Empty where no person changes; a record that is linked no more is just not in ``membership``.
+      ``person_id``; they are kept apart from now on). Empty where no person changes; a record that is linked no more
+      is just not in ``membership``.
     """
 
     membership: pl.DataFrame
@@ -81,9 +83,15 @@ def assign_persons(
 
     ``clusters`` has ``partner_id``, ``person_ref``, ``cluster``; ``previous_membership`` is the membership of the last
     update (:func:`empty_membership` at first). A person goes on in the cluster that holds most of its earlier records;
-    where two persons claim one cluster, the one with more records in it goes on, and in a tie the older (by
-    ``person_created_at``, where the earlier membership has that column), then the lower id. A cluster that no person
-    claims is a new person with an id from ``new_person_id`` and the time ``now``.
+    where two persons claim one cluster, the one with more records in it goes on, and in a tie the one with more
+    records in all, then the older (by ``person_created_at``, where the earlier membership has that column), then the
+    lower id. A cluster that no person claims is a new person with an id from ``new_person_id`` and the time ``now``.
+
+    Earlier records that no cluster has count as their person's own. A person that goes on in no cluster is merged into
+    another only where that one's cluster has more than half of all its records, or none of them is absent; else it
+    keeps its id and its absent records, and the records that moved have joined another person. A split is recorded
+    only where all earlier records of the person are in the clusters: without one of them, what held the person
+    together may just not have been looked at.
 
     New ids are given out in the order of each cluster's first record, so the answer is a function of its arguments.
     The same clusters again change nothing: no event, the same membership.
@@ -96,9 +104,11 @@ def assign_persons(
         records.join(earlier, on=RECORD_COLUMNS)
         .group_by("cluster", "person_id", "person_created_at")
         .agg(shared=pl.len(), first=pl.col("first").min())
+        .join(earlier.group_by("person_id").agg(held=pl.len()), on="person_id")
+        .with_columns(absent=pl.col("held") - pl.col("shared").sum().over("person_id"))
         .sort(
-            ["shared", "person_created_at", "person_id", "first"],
-            descending=[True, False, False, False],
+            ["shared", "held", "person_created_at", "person_id", "first"],
+            descending=[True, True, False, False, False],
             nulls_last=True,
         )
     )
@@ -119,19 +129,22 @@ def assign_persons(
         created_at[person] = now
 
     parted: set[tuple[str, str]] = set()
+    moved_to: set[str] = set()
     fused: dict[str, str] = {}
-    for cluster, person in overlap.select("cluster", "person_id").iter_rows():
+    shares = overlap.select("cluster", "person_id", "shared", "held", "absent")
+    for cluster, person, shared, held, absent in shares.iter_rows():
         going_on = person_of[cluster]
-        if person not in placed and person not in fused:
+        if person not in placed and person not in fused and (absent == 0 or 2 * shared > held):
             # Most of its records are in another person's cluster now (the frame begins with the largest shares).
             fused[person] = going_on
         elif fused.get(person, person) != going_on:
             # Some of its records went elsewhere than the person itself.
-            parted.add((fused.get(person, person), going_on))
+            moved_to.add(going_on)
+            if absent == 0:
+                parted.add((fused.get(person, person), going_on))
     known = set(earlier["person_id"])
-    from_split = {other for _, other in parted}
     for person in (person_of[c] for c in fresh["cluster"].unique(maintain_order=True)):
-        cause = "parted from another person" if person in from_split else "records that no person held"
+        cause = "parted from another person" if person in moved_to else "records that no person held"
         events.append(("created", cause, person, None, None, None))
     events += [
         ("merged", "their records are one cluster", kept, gone, None, None) for gone, kept in sorted(fused.items())
@@ -149,19 +162,30 @@ def assign_persons(
         )
     )
     present = records.join(persons, on="cluster").select(*MEMBERSHIP_COLUMNS)
-    absent = earlier.join(present, on=RECORD_COLUMNS, how="anti").filter(pl.col("person_id").is_in(list(fused)))
-    followed = absent["person_id"].replace(fused)
-    absent = absent.with_columns(
+    following = earlier.join(present, on=RECORD_COLUMNS, how="anti").filter(pl.col("person_id").is_in(list(fused)))
+    followed = following["person_id"].replace(fused)
+    following = following.with_columns(
         person_id=followed,
         person_created_at=pl.Series(
             [created_at[person] for person in followed], dtype=MEMBERSHIP_COLUMNS["person_created_at"]
         ),
     )
-    membership = pl.concat([present, absent]).sort(RECORD_COLUMNS)
+    membership = pl.concat([present, following]).sort(RECORD_COLUMNS)
     newcomers = membership.join(earlier, on=RECORD_COLUMNS, how="anti").filter(pl.col("person_id").is_in(list(known)))
     events += [
         ("joined", "a new record in the person's cluster", person, None, partner, ref)
         for partner, ref, person in newcomers.select(*RECORD_COLUMNS, "person_id").iter_rows()
+    ]
+    # A record that leaves a person of which others are absent is no merge and no split, and is told all the same.
+    leaving = present.join(
+        overlap.filter(pl.col("absent") > 0).select("person_id").unique().join(earlier, on="person_id"),
+        on=RECORD_COLUMNS,
+        suffix="_before",
+    ).select(*RECORD_COLUMNS, "person_id", before=pl.col("person_id_before").replace(fused))
+    leaving = leaving.filter((pl.col("person_id") != pl.col("before")) & pl.col("person_id").is_in(list(known)))
+    events += [
+        ("joined", "left a person whose other records are absent", person, None, partner, ref)
+        for partner, ref, person in leaving.select(*RECORD_COLUMNS, "person_id").iter_rows()
     ]
     return RegistryUpdate(membership, pl.DataFrame(events, schema=EVENT_COLUMNS, orient="row"))
 

@@ -47,8 +47,8 @@ _agreement_option = click.option(
 )
 
 
-def _trial_settings(agreement_folder: Path | None) -> Settings:
-    environment = dict(os.environ)
+def _trial_settings(agreement_folder: Path | None, **defaults: str) -> Settings:
+    environment = defaults | dict(os.environ)
     if agreement_folder is not None:
         environment["LINKARMS_AGREEMENT"] = str(agreement_folder)
     return Settings.from_environment(environment)
@@ -77,10 +77,10 @@ def demo(
 @main.command()
 @_agreement_option
 def up(agreement_folder: Path | None) -> None:
-    """Start the database and Airflow and leave them running."""
+    """Start the database and Airflow and leave them running; inboxes are looked into every five minutes."""
     from pipeline.trial.demo import start_trial
 
-    start_trial(_trial_settings(agreement_folder))
+    start_trial(_trial_settings(agreement_folder, LINKARMS_INBOX_CHECK_MINUTES="5"))
 
 
 @main.command()
@@ -136,7 +136,7 @@ def compile_agreement() -> None:
     from protocol.compiled import write_compiled
 
     settings = _settings()
-    write_compiled(read_agreement(settings), settings.compiled_agreement)
+    write_compiled(read_agreement(settings), settings.compiled_agreement, settings.inbox_check_minutes)
     click.echo(settings.compiled_agreement)
 
 
@@ -204,6 +204,17 @@ def upgrade_warehouse(owner_url_file: Path | None) -> None:
     click.echo("The warehouse is up to date.")
 
 
+@warehouse.command(name="erase")
+@click.argument("submission_id")
+@click.option("--by", required=True, help="Who erases it.")
+@click.option("--reason", required=True, help="Why.")
+def erase_from_warehouse(submission_id: str, by: str, reason: str) -> None:
+    """Delete all rows of a submission; a release that waits for approval over it can no longer be published."""
+    from pipeline.release_steps import erase
+
+    click.echo(f"{erase(submission_id, by=by, reason=reason, settings=_settings()):,} rows erased")
+
+
 @main.group()
 def keys() -> None:
     """The partnership's keys."""
@@ -229,11 +240,12 @@ def intake() -> None:
 
 @intake.command(name="run")
 @click.argument("partner_id")
-def run_intake(partner_id: str) -> None:
+@click.option("--confirm-fewer-rows", is_flag=True, help="A fall in rows against the partner's last extract is right.")
+def run_intake(partner_id: str, confirm_fewer_rows: bool) -> None:
     """Take in whatever waits in the partner's inbox."""
     from pipeline.intake_steps import take_in_partner
 
-    for line in take_in_partner(partner_id, _settings()):
+    for line in take_in_partner(partner_id, _settings(), fewer_rows_confirmed=confirm_fewer_rows):
         click.echo(line)
 
 
@@ -255,19 +267,25 @@ def prepare_release(periods: tuple[str, ...], leave_out: tuple[str, ...], leave_
     linked = link_and_mark(periods, settings, run_id, leave_out=leave_out, leave_out_reason=leave_out_reason)
     draft = measure(linked["snapshot_id"], settings, linked=linked)
     click.echo(draft["approval_text"])
-    click.echo(f"\nTo publish: linkarms release publish {draft['release_id']} --figures {draft['figures_digest']}")
+    click.echo(
+        f"\nTo publish: linkarms release publish {draft['release_id']} --figures {draft['figures_digest']} "
+        f"--approval {draft['approval_digest']}"
+    )
 
 
 @release.command(name="publish")
 @click.argument("release_id")
 @click.option("--figures", required=True, help="Digest of the figures that are approved, as `prepare` prints it.")
+@click.option("--approval", help="Digest of all that is approved together, as `prepare` prints it.")
 @click.option("--approver", required=True, help="Who approves.")
 @click.option("--reason", required=True, help="Why the release may be published; it is published with it.")
-def publish_release(release_id: str, figures: str, approver: str, reason: str) -> None:
+def publish_release(release_id: str, figures: str, approval: str | None, approver: str, reason: str) -> None:
     """Publish an approved draft and write its report and data package."""
     from pipeline.release_steps import publish
 
-    made = publish(release_id, figures, approver=approver, reason=reason, settings=_settings())
+    made = publish(
+        release_id, figures, approver=approver, reason=reason, settings=_settings(), approval_digest=approval
+    )
     click.echo(made["report"])
 
 

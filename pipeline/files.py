@@ -1,8 +1,11 @@
 """Writing files so that a killed process never leaves half of one, and working folders that only we can read."""
 
+import fcntl
 import json
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -70,3 +73,15 @@ def _remove(doomed: Path) -> None:
             shutil.rmtree(doomed)
         except FileNotFoundError:
             continue  # another run clears it as well
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Wait until no other process is in this place, and keep others out; a process that is killed lets go."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

@@ -30,7 +30,7 @@ import polars as pl
 from sqlalchemy import Connection
 
 from expectations.receipt import Receipt, build_receipt, held_back_csv, merge_findings, receipt_html, receipt_json
-from expectations.result import CheckContext, CheckResult, TableCounts
+from expectations.result import CheckContext, CheckResult, TableCounts, count_unread_rows
 from expectations.row_rules import check_tables
 from expectations.suites import gate
 from intake.channel import Channel, Drop, FolderChannel
@@ -39,6 +39,7 @@ from intake.submission import read_submission as read_files
 from intake.taking import Limits, open_taken, take_in
 from pipeline.files import (
     finish_removing,
+    locked,
     make_private,
     open_private,
     read_json,
@@ -48,7 +49,7 @@ from pipeline.files import (
 )
 from pipeline.resources import SOFTWARE_VERSION, open_engine, open_keys, read_agreement
 from pipeline.settings import Settings
-from protocol.errors import DefectFound, NotYet, SubmissionRefused
+from protocol.errors import DefectFound, LinkarmsError, NotYet, SubmissionRefused
 from protocol.finding import Finding, Scope
 from protocol.gate import check_gate
 from protocol.model import Agreement, Partner
@@ -60,7 +61,7 @@ from warehouse.loading import (
     register_received,
 )
 from warehouse.loading import load_submission as load_into_warehouse
-from warehouse.lookups import find_known_rows, read_previous_counts, read_submission
+from warehouse.lookups import find_earlier_received, find_known_rows, read_previous_counts, read_submission
 
 _log = logging.getLogger(__name__)
 
@@ -146,14 +147,30 @@ def receive_submissions(partner_id: str, settings: Settings, *, now: datetime | 
     """
     now = now or datetime.now(UTC)
     agreement = read_agreement(settings)
-    partner = agreement.partner(partner_id)
+    partner = _find_partner(agreement, partner_id)
+    with locked(settings.lock(partner_id)):
+        return _receive_all(partner, agreement, settings, now)
+
+
+def _find_partner(agreement: Agreement, partner_id: str) -> Partner:
+    try:
+        return agreement.partner(partner_id)
+    except KeyError:
+        known = ", ".join(partner.id for partner in agreement.partners)
+        raise LinkarmsError(f"The agreement has no partner {partner_id}. It has {known}.") from None
+
+
+def _receive_all(partner: Partner, agreement: Agreement, settings: Settings, now: datetime) -> list[dict[str, str]]:
+    partner_id = partner.id
     work = make_private(settings.home / "work")
     finish_removing(work)
     for left in work.glob(f"taking-{partner_id}-*"):
         remove_folder(left)
     channel = open_channel(settings, partner_id)
     channel.remove_expired(now.date(), agreement.retention.inbox_days)
-    received = {}
+    unfinished = sorted(_unfinished(partner_id, settings), key=lambda submission: submission.received_at)
+    received = {submission.submission_id: submission for submission in unfinished}
+    stopped = 0
     for drop in channel.list_drops(now):
         if not drop.ready:
             continue
@@ -161,12 +178,17 @@ def receive_submissions(partner_id: str, settings: Settings, *, now: datetime | 
             submission = _receive(drop, channel, partner, agreement, settings, now)
         except NotYet as not_yet:
             _log.warning("%s: %s", drop.display, not_yet)  # its neighbours do not wait for it
-            continue
-        if submission is not None:
-            received[submission.submission_id] = submission
-    for submission in _unfinished(partner_id, settings):
-        received.setdefault(submission.submission_id, submission)
-    waiting = sorted(received.values(), key=lambda submission: (submission.manifest.period, submission.submission_id))
+        except Exception as error:  # noqa: BLE001 (whatever is wrong with one drop, the others are taken in)
+            _log.error("%s cannot be taken in: %s", drop.display, type(error).__name__)
+            stopped += 1
+        else:
+            if submission is not None:
+                received[submission.submission_id] = submission
+    if stopped and not received:
+        raise DefectFound(f"{stopped} drops of {partner_id} could not be taken in; the log names them.")
+    # In the order of receipt, which is that of the partner's own thinking: a delta comes after what it builds on.
+    starts = {period.id: period.starts for period in agreement.calendar.periods}
+    waiting = sorted(received.values(), key=lambda submission: starts[submission.manifest.period])
     return [submission.reference for submission in waiting]
 
 
@@ -211,8 +233,8 @@ def _receive_into(
     with open_engine(settings).begin() as conn:
         state = register_received(conn, submission.record)
     final = settings.work(submission.submission_id)
-    if state == "erased":
-        refuse(submission.submission_id, manifest, (_ERASED,))
+    if state in _REFUSED_AGAIN and not (final / SUBMISSION).exists():
+        refuse(submission.submission_id, manifest, (_REFUSED_AGAIN[state],))
         return None
     if state != "received" and (final / SUBMISSION).exists():
         return Submission.read(settings, submission.submission_id)  # loaded by a run that ended before the receipt
@@ -235,8 +257,9 @@ def _receive_into(
         channel.settle(drop, submission.submission_id, "unchanged", now.date())
         return None
     submission.write(staging)
-    remove_folder(final)
-    staging.rename(final)
+    with locked(settings.lock(submission.submission_id)):
+        remove_folder(final)
+        staging.rename(final)
     return submission
 
 
@@ -255,12 +278,21 @@ def _is_agreed(manifest: Manifest, partner: Partner, agreement: Agreement) -> bo
     return manifest.period in periods and manifest.agreement_version in partner.accepted_versions
 
 
-_ERASED = Finding(
-    code="submission.erased",
-    scope=Scope.SUBMISSION,
-    sentence="This very submission was taken in before and has been erased from the pool since.",
-    mend="Ask the contact named on this page why. A new export with the rows that may be shared can be sent.",
-)
+_REFUSED_AGAIN = {
+    "erased": Finding(
+        code="submission.erased",
+        scope=Scope.SUBMISSION,
+        sentence="This very submission was taken in before and has been erased from the pool since.",
+        mend="Ask the contact named on this page why. A new export with the rows that may be shared can be sent.",
+    ),
+    "superseded": Finding(
+        code="submission.superseded",
+        scope=Scope.SUBMISSION,
+        sentence="This very submission was taken in before, and a later one of yours has replaced it since.",
+        mend="To go back to it, export again: with a later extracted_on in the manifest it is a new submission.",
+    ),
+}
+"""Why a submission that is known already is refused, by its state."""
 
 
 def _refuse_unread(
@@ -289,12 +321,24 @@ def _refuse_unread(
 # --- check ------------------------------------------------------------------------------------------------------------
 
 
-def check_submission(submission_id: str, settings: Settings, *, now: datetime | None = None) -> dict[str, Any]:
+def check_submission(
+    submission_id: str, settings: Settings, *, fewer_rows_confirmed: bool = False, now: datetime | None = None
+) -> dict[str, Any]:
     """Hold the submission against the agreement: may the partner submit, can the files be read, do the rows pass.
 
-    Raises :class:`SubmissionRefused` after the receipt has been written. Returns counts for Airflow's page.
+    ``fewer_rows_confirmed``: the coordinator has confirmed that a fall in rows against the partner's earlier
+    submission is right. Returns counts for Airflow's page.
+
+    Raises:
+        SubmissionRefused: it is refused; the receipt has been written.
+        NotYet: it builds on an earlier one of the partner that is not loaded yet.
     """
     now = now or datetime.now(UTC)
+    with locked(settings.lock(submission_id)):
+        return _check(submission_id, settings, fewer_rows_confirmed, now)
+
+
+def _check(submission_id: str, settings: Settings, fewer_rows_confirmed: bool, now: datetime) -> dict[str, Any]:
     if done := _already_decided(submission_id, settings, now):
         return done
     folder = settings.work(submission_id)
@@ -307,12 +351,16 @@ def check_submission(submission_id: str, settings: Settings, *, now: datetime | 
     partner = agreement.partner(submission.partner_id)
     manifest = submission.manifest
 
-    findings = check_gate(agreement, partner.id, manifest.period, manifest.agreement_version, now.date())
+    # The day of receipt decides: a partner that was in time does not lose its place to a queue.
+    findings = check_gate(
+        agreement, partner.id, manifest.period, manifest.agreement_version, submission.received_at.date()
+    )
     result: CheckResult | None = None
     previous: Mapping[str, int] = {}
     if not findings:
         engine = open_engine(settings)
         with engine.connect() as conn:
+            _await_turn(conn, submission, settings)
             previous = read_previous_counts(conn, partner.id, manifest.period)
             findings = _check_supersedes(conn, submission)
             tables, read = read_files(open_taken(folder), manifest, agreement.contract, partner)
@@ -323,8 +371,10 @@ def check_submission(submission_id: str, settings: Settings, *, now: datetime | 
                 find_known_keys=_find_known_keys(conn, partner, agreement, settings, now),
                 previous_counts=previous,
                 nil_tables=frozenset(manifest.nil_tables),
+                shrink_confirmed=fewer_rows_confirmed,
             )
             result = check_tables(tables, agreement.contract, agreement.codelists, context)
+            result = count_unread_rows(result, read)
         findings = merge_findings(findings, read, result.findings)
         if not _refuses(findings):
             repeated = {table: counts.repeated for table, counts in result.counts.items()}
@@ -359,6 +409,15 @@ def check_submission(submission_id: str, settings: Settings, *, now: datetime | 
     _write_frames(folder / "accepted", result.accepted)
     _write_held_back(folder, result)
     return _count(counts, findings)
+
+
+def _await_turn(conn: Connection, submission: Submission, settings: Settings) -> None:
+    """A delta and a correction build on what the partner sent before them: that has to be decided first."""
+    if submission.manifest.kind.value not in ("delta", "correction"):
+        return
+    for earlier in find_earlier_received(conn, submission.submission_id):
+        if (settings.work(earlier) / SUBMISSION).exists():
+            raise NotYet(f"{submission.submission_id} builds on {earlier}, which is not decided yet.")
 
 
 def _check_supersedes(conn: Connection, submission: Submission) -> tuple[Finding, ...]:
@@ -415,9 +474,14 @@ def _refuse(
 
 def pseudonymise_submission(submission_id: str, settings: Settings, *, now: datetime | None = None) -> dict[str, Any]:
     """Replace identifiers by keyed pseudonyms; the identifiable working files are deleted as soon as that is done."""
+    now = now or datetime.now(UTC)
+    with locked(settings.lock(submission_id)):
+        return _pseudonymise(submission_id, settings, now)
+
+
+def _pseudonymise(submission_id: str, settings: Settings, now: datetime) -> dict[str, Any]:
     from pseudonymise.output import pseudonymise_tables
 
-    now = now or datetime.now(UTC)
     if done := _already_decided(submission_id, settings, now):
         return done
     folder = settings.work(submission_id)
@@ -447,6 +511,11 @@ def pseudonymise_submission(submission_id: str, settings: Settings, *, now: date
 def load_submission(submission_id: str, settings: Settings, *, now: datetime | None = None) -> dict[str, Any]:
     """Load in one transaction, then the receipt, then clear the working folder and settle the drop."""
     now = now or datetime.now(UTC)
+    with locked(settings.lock(submission_id)):
+        return _load(submission_id, settings, now)
+
+
+def _load(submission_id: str, settings: Settings, now: datetime) -> dict[str, Any]:
     folder = settings.work(submission_id)
     if not (folder / SUBMISSION).exists() and (done := _already_decided(submission_id, settings, now)):
         return done
@@ -487,7 +556,7 @@ def _already_decided(submission_id: str, settings: Settings, now: datetime) -> d
     with open_engine(settings).connect() as conn:
         known = read_submission(conn, submission_id)
     if known is not None and known.state not in ("received", "refused"):
-        return {"submission_id": submission_id, "state": known.state}
+        return {"submission_id": submission_id, "state": known.state, **_count({}, ())}
     folder = settings.work(submission_id)
     if known is not None and known.state == "refused":
         if (folder / SUBMISSION).exists():
@@ -500,16 +569,18 @@ def _already_decided(submission_id: str, settings: Settings, now: datetime) -> d
     return None
 
 
-def take_in_partner(partner_id: str, settings: Settings, *, now: datetime | None = None) -> Iterator[str]:
+def take_in_partner(
+    partner_id: str, settings: Settings, *, fewer_rows_confirmed: bool = False, now: datetime | None = None
+) -> Iterator[str]:
     """All steps for everything that waits in the partner's inbox, one line of what became of each; without Airflow."""
     for waiting in receive_submissions(partner_id, settings, now=now):
         submission_id = waiting["submission_id"]
         try:
-            check_submission(submission_id, settings, now=now)
+            check_submission(submission_id, settings, fewer_rows_confirmed=fewer_rows_confirmed, now=now)
             pseudonymise_submission(submission_id, settings, now=now)
             done = load_submission(submission_id, settings, now=now)
-        except SubmissionRefused as refusal:
-            yield f"{waiting['label']}: {refusal}"
+        except (SubmissionRefused, NotYet) as stopped:
+            yield f"{waiting['label']}: {stopped}"
         else:
             yield f"{waiting['label']}: loaded {done['accepted']:,} rows, {done['held_back']:,} held back"
 

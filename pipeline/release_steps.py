@@ -16,7 +16,7 @@ from sqlalchemy import Connection, text
 
 from evidence.approval import approval_text
 from evidence.catalogue import load_measures, run_measures
-from evidence.disclosure import make_policy, protect, round_to_base
+from evidence.disclosure import make_policy, protect, protect_counts
 from evidence.package import write_package
 from evidence.release import prepare_draft, read_current_release, read_figures, read_release
 from evidence.release import publish as publish_release
@@ -43,6 +43,7 @@ from warehouse.linkage_store import (
     write_published_ids,
     write_registry_update,
 )
+from warehouse.loading import erase_submission, purge_superseded
 from warehouse.snapshot import Snapshot, close_snapshot, present_snapshot, read_snapshot, snapshot_digest, take_snapshot
 
 if TYPE_CHECKING:
@@ -98,9 +99,14 @@ def link_and_mark(
     with open_engine(settings).begin() as conn:
         # One linkage at a time: a run decides on the registry that it has read.
         conn.execute(text("select pg_advisory_xact_lock(hashtext('linkarms linkage'))"))
-        snapshot = take_snapshot(conn, periods or _periods_in_force(conn), partners, now)
+        in_force = _periods_in_force(conn)
+        # Who is who is decided over everything in force: a release over a part of it sees the same people.
+        everything = take_snapshot(conn, in_force or periods, None, now)
+        snapshot = take_snapshot(conn, periods or in_force, partners, now)
         linkage_run = f"{run_id}/{snapshot.id}"
-        _link(conn, snapshot, agreement, linkage_run, keys, now)
+        _link(conn, everything, snapshot, agreement, linkage_run, keys, now)
+        if everything.id != snapshot.id:
+            close_snapshot(conn, everything.id, now)
         present_snapshot(conn, snapshot.id, agreement)
         if explain_unmarkable(agreement) is None:
             write_marks(conn, snapshot.id, mark_repeats(conn, agreement.measures.repeat_window_days))
@@ -114,7 +120,12 @@ def link_and_mark(
                 {"partners": ",".join(sorted(leave_out)), "reason": leave_out_reason or ""},
             )
     # Counts of people stay in the warehouse: whoever may look at Airflow can read what a task returns.
-    return {"snapshot_id": snapshot.id, "linkage_run": linkage_run, "left_out_reason": leave_out_reason}
+    return {
+        "snapshot_id": snapshot.id,
+        "linkage_run": linkage_run,
+        "left_out": sorted(leave_out),
+        "left_out_reason": leave_out_reason,
+    }
 
 
 def _choose_partners(agreement: Agreement, leave_out: Sequence[str], reason: str | None) -> Sequence[str] | None:
@@ -134,15 +145,21 @@ def _periods_in_force(conn: Connection) -> list[str]:
 
 
 def _link(
-    conn: Connection, snapshot: Snapshot, agreement: Agreement, run_id: str, keys: "KeyRing", now: datetime
+    conn: Connection,
+    everything: Snapshot,
+    snapshot: Snapshot,
+    agreement: Agreement,
+    run_id: str,
+    keys: "KeyRing",
+    now: datetime,
 ) -> None:
     if read_run(conn, run_id) is not None:
         return
     policy = make_link_policy(agreement)
     cluster_policy = ClusterPolicy()
-    records = read_records(conn, snapshot.id)
+    records = read_records(conn, everything.id)
     membership = read_membership(conn).with_columns(pl.col("person_created_at").dt.replace_time_zone("UTC"))
-    links = link_records(read_match_keys(conn, snapshot.id), policy, records=records)
+    links = link_records(read_match_keys(conn, everything.id), policy, records=records)
     clusters = cluster_records(links, cluster_policy, apart=find_separations(read_splits(conn), membership))
     update = assign_persons(clusters.members, membership, uuid4, now)
     counts = {
@@ -211,13 +228,18 @@ def measure(
                 snapshot_digest=snapshot.digest,
                 tables=protected,
                 agreement=agreement,
-                parameters=_describe(snapshot, agreement, linked.get("left_out_reason")),
+                parameters=_describe(snapshot, agreement, linked),
                 code_version=SOFTWARE_VERSION,
                 now=now,
             )
             previous = None if current is None else (current, read_figures(conn, current.release_id))
             page = approval_text(draft, previous, load_measures(), agreement, _tell(counts, agreement))
-    return {"release_id": draft.release.release_id, "figures_digest": draft.figures_digest, "approval_text": page}
+    return {
+        "release_id": draft.release.release_id,
+        "figures_digest": draft.figures_digest,
+        "approval_digest": draft.approval_digest,
+        "approval_text": page,
+    }
 
 
 _LINKAGE_LABELS = {
@@ -232,9 +254,14 @@ _LINKAGE_LABELS = {
 
 
 def _tell(counts: Mapping[str, int], agreement: Agreement) -> dict[str, str]:
-    base = agreement.disclosure.rounding_base
-    shown = ((name, label) for name, label in _LINKAGE_LABELS.items() if name in counts)
-    return {label: f"about {round_to_base(counts[name], base):,}" for name, label in shown}
+    """Counts as an approver may see them: those of few people not at all, the others rounded as in the release."""
+    policy = make_policy(agreement)
+    names = [name for name in _LINKAGE_LABELS if name in counts]
+    shown = protect_counts([counts[name] for name in names], policy)
+    few = f"fewer than {policy.minimum_people}"
+    return {
+        _LINKAGE_LABELS[name]: few if count is None else f"{count:,}" for name, count in zip(names, shown, strict=True)
+    }
 
 
 def _name_release(snapshot: Snapshot, agreement: Agreement) -> str:
@@ -242,12 +269,13 @@ def _name_release(snapshot: Snapshot, agreement: Agreement) -> str:
     return f"rel-{digest[:16]}"
 
 
-def _describe(snapshot: Snapshot, agreement: Agreement, left_out_reason: str | None) -> dict[str, Any]:
+def _describe(snapshot: Snapshot, agreement: Agreement, linked: Mapping[str, Any]) -> dict[str, Any]:
     """What a reader of the release should know of how it was made. No count: those are figures, and protected."""
     return {
         "periods": sorted({table.period for table in snapshot.tables}),
         "partners": sorted({table.partner_id for table in snapshot.tables}),
-        "left_out_reason": left_out_reason,
+        "left_out": linked.get("left_out", []),
+        "left_out_reason": linked.get("left_out_reason"),
         "minimum_people": agreement.disclosure.minimum_people,
         "rounding_base": agreement.disclosure.rounding_base,
         "linkage_method": METHOD,
@@ -264,6 +292,7 @@ def publish(
     approver: str,
     reason: str,
     settings: Settings,
+    approval_digest: str | None = None,
     now: datetime | None = None,
 ) -> dict[str, Any]:
     """Publish what was approved, then write its report and data package.
@@ -281,6 +310,8 @@ def publish(
             approver=approver,
             reason=reason,
             expected_figures_digest=figures_digest,
+            expected_approval_digest=approval_digest,
+            agreement_digest=agreement.digest,
             check_snapshot=snapshot_digest,
             now=now,
         )
@@ -292,6 +323,7 @@ def publish(
             # A draft over the earlier snapshot that was never approved keeps it open and must not stop this release.
             with suppress(LinkarmsError):
                 close_snapshot(conn, earlier.snapshot_id, now)
+        purge_superseded(conn)
     return {**write_release_files(release_id, agreement, settings), "number": release.number}
 
 
@@ -306,6 +338,12 @@ def write_release_files(release_id: str, agreement: Agreement, settings: Setting
     if not folder.exists():  # written whole or not at all, and never again: later software could write other bytes
         write_package(release, figures, load_measures(), agreement, folder)
     return {"release_id": release_id, "report": str(folder / "report.html"), "package": str(folder)}
+
+
+def erase(submission_id: str, *, by: str, reason: str, settings: Settings) -> int:
+    """Delete all rows of a submission from the pool; returns how many. Its counts and receipt stay on record."""
+    with open_engine(settings).begin() as conn:
+        return erase_submission(conn, submission_id, actor=by, reason=reason)
 
 
 def withdraw(release_id: str, *, by: str, reason: str, settings: Settings, now: datetime | None = None) -> None:

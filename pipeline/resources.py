@@ -32,8 +32,9 @@ def open_engine(settings: Settings) -> "Engine":
     return create_engine(settings.database_url(), poolclass=NullPool)
 
 
-def open_keys(settings: Settings, *, now: datetime) -> "KeyRing":
-    """The partnership's keys; a key file below the home is made at first use."""
+def open_keys(settings: Settings, *, now: datetime, create: bool = False) -> "KeyRing":
+    """The partnership's keys. ``create`` makes a missing key file below the home; only setting up does that, since
+    new keys in the place of lost ones would match nothing that is in the pool."""
     from pseudonymise.keys import open_key_ring
 
     return open_key_ring(
@@ -41,5 +42,5 @@ def open_keys(settings: Settings, *, now: datetime) -> "KeyRing":
         now=now,
         resolve_secret=settings.resolve_secret,
         environ=settings.environment,
-        create=settings.key_source.startswith(f"file:{settings.home}/"),
+        create=create and settings.key_source.startswith(f"file:{settings.home}/"),
     )

@@ -2,14 +2,14 @@
 
 import secrets
 from collections.abc import Mapping
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from urllib.parse import quote
 
-from sqlalchemy import create_engine, make_url
+from sqlalchemy import create_engine, make_url, text
 
 from pipeline.files import make_private, read_json, write_json
-from pipeline.resources import read_agreement
+from pipeline.resources import open_keys, read_agreement
 from pipeline.settings import PIPELINE_LOGIN, Settings
 from protocol.compiled import write_compiled
 from protocol.errors import LinkarmsError
@@ -61,9 +61,15 @@ def set_up_warehouse(settings: Settings, owner_url: str, pipeline_password: str 
             if pipeline_password is not None:
                 ensure_service_login(conn, PIPELINE_LOGIN, PIPELINE, pipeline_password)
             ensure_logins(conn, agreement, read_or_make_passwords(settings, agreement), today)
+            # Keys are made once: beside pseudonyms that are there, new ones would match nothing.
+            is_new = conn.scalar(text("select not exists (select from governance.submission where key_id is not null)"))
+            open_keys(settings, now=datetime.now(UTC), create=bool(is_new))
     finally:
         engine.dispose()
-    write_compiled(agreement, settings.compiled_agreement)
+    write_compiled(agreement, settings.compiled_agreement, settings.inbox_check_minutes)
+    for folder in (settings.home / "inbox", settings.home / "outbox"):
+        if not folder.exists():
+            make_private(folder)
     for partner in agreement.partners:
         settings.inbox(partner.id).mkdir(parents=True, exist_ok=True)
         settings.outbox(partner.id).mkdir(parents=True, exist_ok=True)

@@ -31,6 +31,8 @@ class Settings:
     """``embedded`` (the trial's own server), ``env:<NAME>`` (a variable that holds a PostgreSQL URL) or
     ``file:<path>`` (a file that holds one, such as a container's secret)."""
     environment: Mapping[str, str] = field(repr=False)
+    inbox_check_minutes: int | None = None
+    """How often Airflow looks into the inboxes by itself; None where a coordinator triggers each intake."""
     resolve_secret: SecretResolver | None = field(default=None, repr=False)
 
     @classmethod
@@ -41,7 +43,11 @@ class Settings:
 
         ``LINKARMS_HOME`` (default ``var`` in the working folder), ``LINKARMS_AGREEMENT`` (default the example that
         ships), ``LINKARMS_KEYS`` (default a file below the home), ``LINKARMS_DATABASE_URL`` or
-        ``LINKARMS_DATABASE_URL_FILE`` (default the trial's own server).
+        ``LINKARMS_DATABASE_URL_FILE`` (default the trial's own server), ``LINKARMS_INBOX_CHECK_MINUTES`` (default on
+        demand only).
+
+        Raises:
+            LinkarmsError: ``LINKARMS_INBOX_CHECK_MINUTES`` is not a number of minutes.
         """
         environment = os.environ if environment is None else environment
         home = Path(environment.get("LINKARMS_HOME", "var")).resolve()
@@ -57,6 +63,7 @@ class Settings:
             key_source=environment.get("LINKARMS_KEYS", f"file:{home / 'secrets' / 'linkarms.keys'}"),
             database_source=database_source,
             environment=dict(environment),
+            inbox_check_minutes=_read_minutes(environment.get("LINKARMS_INBOX_CHECK_MINUTES")),
             resolve_secret=resolve_secret,
         )
 
@@ -71,6 +78,10 @@ class Settings:
     def work(self, submission_id: str) -> Path:
         """Working area of one submission; identifiable until it is loaded, then gone."""
         return self.home / "work" / submission_id
+
+    def lock(self, name: str) -> Path:
+        """The file by which processes take turns at one partner or submission."""
+        return self.home / "run" / "locks" / name
 
     @property
     def releases(self) -> Path:
@@ -101,3 +112,11 @@ class Settings:
         if not url:
             raise LinkarmsError(f"The {'variable' if kind == 'env' else 'file'} {name} should hold the database's URL.")
         return url
+
+
+def _read_minutes(text: str | None) -> int | None:
+    if not text:
+        return None
+    if not text.isdigit() or int(text) == 0:
+        raise LinkarmsError("LINKARMS_INBOX_CHECK_MINUTES should be a whole number of minutes, such as 10.")
+    return int(text)

@@ -76,7 +76,7 @@ class Draws:
         left = weights.astype(np.float64).copy()
         taken = np.zeros(left.shape, dtype=np.bool_)
         rows = np.arange(len(left))
-        for turn in range(int(counts.max(initial=0))):
+        for turn in range(int(np.max(counts, initial=0))):
             edges = np.cumsum(left, axis=1)
             point = self.uniform(len(left)) * edges[:, -1]
             column = np.minimum((edges <= point[:, None]).sum(axis=1), left.shape[1] - 1)

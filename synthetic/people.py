@@ -214,14 +214,14 @@ def _names(
             surname[who] = _at(last, kin[who])
             later_surname[who] = _at(last, later[who])
     middle_names[~has_middle] = None
-    for person in np.flatnonzero(twin):
-        before = forename[person - 1]
-        pool = pools[int(origin[person])]
-        given = pool.female if female[person] else pool.male
+    for second in np.flatnonzero(twin).tolist():
+        before = forename[second - 1]
+        pool = pools[int(origin[second])]
+        given = pool.female if female[second] else pool.male
         others = [name for name in dict.fromkeys(given) if name != before]
         alike = [name for name in others if name[0] == before[0]]
-        choice = alike if like[person] and alike else others
-        forename[person] = choice[int(first[person] * len(choice))]
+        choice = alike if like[second] and alike else others
+        forename[second] = choice[int(first[second] * len(choice))]
     for person in np.flatnonzero(double):
         if " " not in surname[person] and " " not in later_surname[person]:
             later_surname[person] = f"{surname[person]}-{later_surname[person]}"

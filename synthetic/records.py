@@ -114,7 +114,7 @@ def make_memberships(
     may_refer = draws.chance(profile.referred, m)
     bounces = draws.chance(profile.referral_bounced, m)
     delay, haste = draws.integers(2, 21, m), draws.integers(4, 20, m)
-    for turn in range(1, int(rank.max(initial=0)) + 1):
+    for turn in range(1, int(np.max(rank, initial=0)) + 1):
         here = np.flatnonzero(rank == turn)
         before = here - 1
         hurried = bounces[here] & (referred_by[before] >= 0) & (joined[before] + haste[here] < last_day)
@@ -246,7 +246,7 @@ def write_records(
         [profile.ni_number_missing_job_centre, profile.ni_number_missing_council],
         profile.ni_number_missing,
     )
-    household = draws.shuffle(int(people.household.max()) + 1)[people.household[who]] + 1
+    household = draws.shuffle(int(np.max(people.household)) + 1)[people.household[who]] + 1
     return Records(
         forename=forename,
         middle_names=middle,

@@ -117,3 +117,18 @@ def agreement() -> Agreement:
 
 def _superuser(server: EmbeddedServer) -> "psycopg.Connection[tuple[object, ...]]":
     return psycopg.connect(server.url(SUPERUSER, "postgres", driver="postgresql"), autocommit=True)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """With ``LINKARMS_NO_SKIPS`` every skipped test is told as a failure of the run."""
+    if os.environ.get("LINKARMS_NO_SKIPS") and (skipped := terminalreporter.stats.get("skipped")):
+        terminalreporter.section("tests that may not be skipped here")
+        for report in skipped:
+            terminalreporter.write_line(report.nodeid)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """With ``LINKARMS_NO_SKIPS`` a run that skipped a test has failed."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if os.environ.get("LINKARMS_NO_SKIPS") and reporter is not None and reporter.stats.get("skipped"):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED

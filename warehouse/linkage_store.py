@@ -18,7 +18,7 @@ from protocol.errors import DefectFound
 from warehouse.audit import record_event
 from warehouse.loading import ACTOR
 from warehouse.roles import driver
-from warehouse.snapshot import link_query, rows_query
+from warehouse.snapshot import link_query, open_clients_query, rows_query
 from warehouse.transfer import Schema, copy_in, copy_out_all
 
 MATCH_KEY_SCHEMA: Schema = {"partner_id": pl.String, "person_ref": pl.String, "key_name": pl.String, "token": pl.String}
@@ -55,21 +55,21 @@ def read_match_keys(conn: Connection, snapshot_id: str) -> pl.DataFrame:
     """
     query = sql.SQL(
         'select distinct k.partner_id collate "C", k.person_ref collate "C", k.key_name collate "C",'
-        ' k.token collate "C" from ({persons}) p'
+        ' k.token collate "C" from ({clients}) p'
         " join governance.snapshot_table t on t.snapshot_id = {snapshot} and t.table_name = 'person'"
         " join linkage.match_key k on k.submission_id = t.submission_id"
         " and k.partner_id = p.partner_id and k.person_ref = p.person_ref"
-        " where p.do_not_link is distinct from 'yes' order by 1, 2, 3, 4"
-    ).format(persons=rows_query("person", sql.Literal(snapshot_id)), snapshot=sql.Literal(snapshot_id))
+        " order by 1, 2, 3, 4"
+    ).format(clients=open_clients_query(sql.Literal(snapshot_id)), snapshot=sql.Literal(snapshot_id))
     return copy_out_all(conn, query, MATCH_KEY_SCHEMA)
 
 
 def read_records(conn: Connection, snapshot_id: str) -> pl.DataFrame:
     """The snapshot's client records that may be linked, with match keys or without: partner_id, person_ref; sorted."""
     query = sql.SQL(
-        "select p.partner_id, p.person_ref from ({persons}) p where p.do_not_link is distinct from 'yes'"
+        "select p.partner_id, p.person_ref from ({clients}) p"
         ' order by p.partner_id collate "C", p.person_ref collate "C"'
-    ).format(persons=rows_query("person", sql.Literal(snapshot_id)))
+    ).format(clients=open_clients_query(sql.Literal(snapshot_id)))
     return copy_out_all(conn, query, RECORD_SCHEMA)
 
 
@@ -102,10 +102,23 @@ def read_run(conn: Connection, run_id: str) -> LinkageRun | None:
 
 
 def read_splits(conn: Connection) -> pl.DataFrame:
-    """Persons that were parted: person_id, other_person_id. They do not meet again by themselves."""
+    """Persons that were parted: person_id, other_person_id. They do not meet again by themselves.
+
+    A person that was merged into another since is told as the one that goes on, so that its separation holds for that
+    one; two that went into one person are parted no more.
+    """
     query = sql.SQL(
-        "select person_id, other_person_id from linkage.registry_event where event = 'split'"
-        " and other_person_id is not null order by event_id"
+        "with recursive parted as (select event_id, person_id, other_person_id from linkage.registry_event"
+        " where event = 'split' and other_person_id is not null),"
+        " way (was, person_id) as (select person_id, person_id from parted"
+        " union select other_person_id, other_person_id from parted"
+        " union select w.was, p.retired_into from way w join linkage.person p using (person_id)"
+        " where p.retired_into is not null),"
+        " now as (select w.was, w.person_id from way w join linkage.person p using (person_id)"
+        " where p.retired_into is null)"
+        " select a.person_id, b.person_id from parted s join now a on a.was = s.person_id"
+        " join now b on b.was = s.other_person_id where a.person_id <> b.person_id"
+        " group by a.person_id, b.person_id order by min(s.event_id)"
     ).format()
     return copy_out_all(conn, query, {"person_id": pl.String, "other_person_id": pl.String})
 

@@ -50,7 +50,7 @@ class SubmissionRecord:
     """SHA-256 of what was received."""
     received_at: datetime
     supersedes: str | None = None
-    """For a correction, and only for one: the submission that it replaces."""
+    """For a correction, and only for one: the submission of which it replaces the tables that it carries."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class LoadResult:
     already: bool
     """True where it had been loaded before, and this call changed nothing."""
     rows: Mapping[str, int] = field(default_factory=dict)
-    """Rows loaded, deletions included, by table."""
+    """Rows loaded, by this call or the earlier one, deletions included, by table."""
     match_keys: int = 0
     superseded: tuple[str, ...] = ()
     """Submissions of which nothing is in force any more."""
@@ -129,14 +129,15 @@ def record_refusal(conn: Connection, submission: SubmissionRecord, receipt: Mapp
 def check_correction(conn: Connection, submission: SubmissionRecord) -> None:
     """Raise :class:`SubmissionRefused` where a correction names a submission that it cannot replace.
 
-    It has to be one that the same partner made for the same period and that is in force. Does nothing for other modes.
+    It has to be one that the same partner made for the same period, that is in force and that is no delta. Does nothing
+    for other modes.
     """
     if submission.mode != "correction":
         return
     named = (
         conn.execute(
             text(
-                "select state, superseded_by from governance.submission"
+                "select state, mode, superseded_by from governance.submission"
                 " where submission_id = :named and partner_id = :partner and period = :period and submission_id <> :id"
             ),
             {
@@ -163,6 +164,11 @@ def check_correction(conn: Connection, submission: SubmissionRecord) -> None:
         raise SubmissionRefused(
             f"The correction names submission {submission.supersedes}, which was not loaded. Send it as a full one."
         )
+    if named["mode"] == "delta":
+        raise SubmissionRefused(
+            f"The correction names submission {submission.supersedes}, which is a delta. Send a delta with the rows as "
+            "they should be, or a full submission."
+        )
 
 
 # --- loading --------------------------------------------------------------------------------------------------------
@@ -183,12 +189,13 @@ def load_submission(
 
     ``tables`` are pool-ready frames by agreed table: ``row_key``, ``person_ref`` where rows are about a person, the
     pool's columns, and ``_deleted`` for a delta's deletions; each a frame, or frames one after another for a table
-    that is larger than memory. A table that is missing there was not part of the submission and stays as it is,
-    except for a nil return, which empties every table of its partner and period. ``match_keys`` has the columns
-    ``person_ref``, ``key_name``, ``token`` (32 bytes, or 64 hex characters). ``receipt`` is kept with the submission.
-    ``counts`` are those of the receipt by table; without them every row loaded counts as received and accepted.
-    ``key_id`` names the keys that its pseudonyms were made with. ``now`` is the time to record; the database's clock
-    where it is missing.
+    that is larger than memory. A table that is missing there was not part of the submission and stays as it is, except
+    for a nil return, which empties every table of its partner and period. A correction replaces the tables that it
+    carries, as a full submission does, and leaves the other tables of the named one in force. ``match_keys`` has the
+    columns ``person_ref``, ``key_name``, ``token`` (32 bytes, or 64 hex characters). ``receipt`` is kept with the
+    submission. ``counts`` are those of the receipt by table; without them every row loaded counts as received and
+    accepted. ``key_id`` names the keys that its pseudonyms were made with. ``now`` is the time to record; the
+    database's clock where it is missing.
 
     Raises :class:`SubmissionRefused` for a correction of what cannot be corrected and for a submission that was
     refused or erased, :class:`DefectFound` where a frame is not pool-ready, and :class:`NotYet` where the database is
@@ -201,7 +208,7 @@ def load_submission(
         _insert(conn, submission)
         state = str(_lock_row(conn, submission)["state"])
         if state in ("loaded", "superseded"):
-            return LoadResult(submission.submission_id, state, already=True)
+            return _read_result(conn, submission.submission_id, state)
         if state != "received":
             raise SubmissionRefused(f"Submission {submission.submission_id} was {state} and is not loaded.")
         check_correction(conn, submission)
@@ -303,24 +310,26 @@ def _insert_counts(
         )
 
 
+def _read_result(conn: Connection, submission_id: str, state: str) -> LoadResult:
+    """What an earlier call loaded."""
+    counted = conn.execute(
+        text("select table_name, rows_accepted from governance.submission_table where submission_id = :id order by 1"),
+        {"id": submission_id},
+    )
+    rows = {str(table): int(count) for table, count in counted}
+    keys = conn.scalar(text("select count(*) from linkage.match_key where submission_id = :id"), {"id": submission_id})
+    return LoadResult(submission_id, state, True, rows, int(keys or 0))
+
+
 def _mark_superseded(conn: Connection, submission: SubmissionRecord) -> set[str]:
     """Mark what this load left without a table in force, itself included where a later one was loaded before it."""
-    place = {"partner": submission.partner_id, "period": submission.period, "id": submission.submission_id}
-    marked: set[str] = set()
-    if submission.mode == "correction":
-        conn.execute(
-            text(
-                "update governance.submission set state = 'superseded', superseded_by = :id"
-                " where submission_id = :named"
-            ),
-            {"id": submission.submission_id, "named": submission.supersedes},
-        )
-        marked.add(str(submission.supersedes))
-    marked.update(
+    place = {"partner": submission.partner_id, "period": submission.period}
+    return set(
         conn.scalars(
             text(
                 "with latest as (select submission_id from governance.submission"
-                "  where partner_id = :partner and period = :period and state = 'loaded' order by seq desc limit 1)"
+                "  where partner_id = :partner and period = :period and state in ('loaded', 'erased')"
+                "  order by seq desc limit 1)"
                 " update governance.submission s set state = 'superseded', superseded_by = latest.submission_id"
                 " from latest where s.partner_id = :partner and s.period = :period and s.state = 'loaded'"
                 " and s.submission_id <> latest.submission_id"
@@ -331,7 +340,6 @@ def _mark_superseded(conn: Connection, submission: SubmissionRecord) -> set[str]
             place,
         )
     )
-    return marked
 
 
 # --- taking out -------------------------------------------------------------------------------------------------------
@@ -341,7 +349,8 @@ def erase_submission(conn: Connection, submission_id: str, *, actor: str, reason
     """Delete all rows and match keys of a submission, in force or not, and return how many rows of facts they were.
 
     Its counts and receipt stay. Every snapshot that holds it changes its digest, so that a release over one cannot be
-    published any more. What it had replaced does not come back. Twice changes nothing.
+    published any more. What a full one, a correction or a nil return had replaced does not come back; of a delta
+    nothing is left that says which rows it had changed, so the rows before it hold again. Twice changes nothing.
     """
     conn.execute(text("select pg_advisory_xact_lock(:key)"), {"key": FACTS_LOCK})
     state = conn.scalar(

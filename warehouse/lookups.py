@@ -60,3 +60,17 @@ def find_known_rows(conn: Connection, partner_id: str, table: str, row_keys: pl.
     with driver(conn).cursor() as cursor:
         cursor.execute(query, (partner_id, wanted))
         return pl.Series("row_key", [row[0] for row in cursor], dtype=pl.String)
+
+
+def find_earlier_received(conn: Connection, submission_id: str) -> tuple[str, ...]:
+    """The same partner's submissions that were received before this one and are not decided, in that order."""
+    return tuple(
+        conn.scalars(
+            text(
+                "select e.submission_id from governance.submission s join governance.submission e"
+                " on e.partner_id = s.partner_id and e.seq < s.seq and e.state = 'received'"
+                " where s.submission_id = :id order by e.seq"
+            ),
+            {"id": submission_id},
+        )
+    )

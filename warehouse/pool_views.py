@@ -6,7 +6,8 @@ What an analyst can and cannot see (kept by ``tests/integration/warehouse/test_p
   view is empty;
 - no ``person_ref``, no ``row_key``, no submission, and no value that a second grant would see as well: numbers of
   enrolments, assessments and the like are hashed with the grant's id, so that they join within a grant only;
-- nothing of a client who must not be linked: the flag itself would tell of a refuge or a protected identity.
+- nothing of a client who must not be linked: the flag itself would tell of a refuge or a protected identity. Rows of a
+  client whose own record is not in the snapshot are left out too: nothing says that they may be shown.
 """
 
 from psycopg import sql
@@ -15,7 +16,7 @@ from sqlalchemy import Connection
 from protocol.model import Agreement, Table, Treatment
 from protocol.pool import PoolColumn, pool_columns
 from warehouse.roles import apply_grants, driver
-from warehouse.snapshot import link_query, rows_query
+from warehouse.snapshot import link_query, open_clients_query, rows_query
 
 _HIDDEN = frozenset({"do_not_link"})
 _PUBLISHED = sql.SQL("(select snapshot_id from evidence.release where state = 'published')")
@@ -56,10 +57,9 @@ def _make_view(conn: Connection, table: Table) -> None:
             ),
         ]
         conditions.append(
-            sql.SQL(
-                "not exists (select from ({}) p where p.partner_id = r.partner_id and p.person_ref = r.person_ref"
-                " and p.do_not_link = 'yes')"
-            ).format(rows_query("person", _PUBLISHED))
+            sql.SQL("(r.partner_id, r.person_ref) in (select o.partner_id, o.person_ref from ({}) o)").format(
+                open_clients_query(_PUBLISHED)
+            )
         )
     if table.name == "assessment":
         selected += [sql.SQL(f"m.{name}") for name in ("mark", "repeats_partner_id", "days_since")]

@@ -230,10 +230,23 @@ def rows_query(table: str, snapshot: sql.Composable) -> sql.Composed:
     ).format(table=sql.Identifier(table), snapshot=snapshot, name=sql.Literal(table))
 
 
+def open_clients_query(snapshot: sql.Composable) -> sql.Composed:
+    """SELECT of a snapshot's clients who may be linked and shown: partner_id, person_ref, each once.
+
+    A client of whom the snapshot has no person row in force is not among them (a delta with an assessment only, a
+    deleted record): whether that client may be linked is not known.
+    """
+    return sql.SQL(
+        "select p.partner_id, p.person_ref from ({persons}) p where p.person_ref is not null"
+        " group by p.partner_id, p.person_ref having bool_and(p.do_not_link is distinct from 'yes')"
+    ).format(persons=rows_query("person", snapshot))
+
+
 def link_query(snapshot: sql.Composable) -> sql.Composed:
     """SELECT of a snapshot's linkable client records: partner_id, person_ref, person_id.
 
-    A record that no run could link, and one whose client must not be linked, is not among them. The person is that of
+    A record that no run could link, one whose client must not be linked, and one without a person row in the snapshot
+    are not among them. The person is that of
     the latest run over this very snapshot, so that a release can be computed again after later runs; before there is
     one, the registry as it stands.
     """
@@ -246,9 +259,9 @@ def link_query(snapshot: sql.Composable) -> sql.Composed:
         " union all select h.partner_id, h.person_ref, h.person_id from linkage.membership_history h"
         " join linkage.run a on a.run_id = h.since_run join linkage.run b on b.run_id = h.until_run, until"
         " where a.seq <= until.seq and b.seq > until.seq)"
-        " select p.partner_id, p.person_ref, m.person_id from ({persons}) p"
-        " join membership m using (partner_id, person_ref) where p.do_not_link is distinct from 'yes'"
-    ).format(snapshot=snapshot, persons=rows_query("person", snapshot))
+        " select p.partner_id, p.person_ref, m.person_id from ({clients}) p"
+        " join membership m using (partner_id, person_ref)"
+    ).format(snapshot=snapshot, clients=open_clients_query(snapshot))
 
 
 def coverage_query(snapshot: sql.Composable) -> sql.Composed:

@@ -20,7 +20,15 @@ from pipeline.set_up import set_up_trial
 from pipeline.settings import Settings
 from pipeline.summary import print_summary
 from pipeline.trial.airflow_api import FINISHED_RUN, AirflowApi, TaskState, log_in
-from pipeline.trial.supervisor import Report, Trial, measure_memory, start_airflow, start_database, stop_airflow
+from pipeline.trial.supervisor import (
+    Report,
+    Trial,
+    find_trial,
+    measure_memory,
+    start_airflow,
+    start_database,
+    stop_airflow,
+)
 from protocol import load_agreement
 from protocol.errors import LinkarmsError, NotYet
 from warehouse.server import EmbeddedServer
@@ -96,6 +104,7 @@ def run_demo(
         NotYet: something did not come up or end in time.
     """
     clock = _Clock(report)
+    _claim_home(settings, synthetic=extracts is None)
     try:
         prepare(settings, report=clock.tell)
         with ThreadPoolExecutor(max_workers=1) as beside:
@@ -113,8 +122,31 @@ def run_demo(
     finally:
         if not keep:
             stop_airflow(settings, report=clock.tell)
+        _mark(settings).unlink(missing_ok=True)
     clock.tell("Finished")
     return DemoResult(release, refused, clock.seconds())
+
+
+def _mark(settings: Settings) -> Path:
+    """There while a demo runs, and after one that was killed."""
+    return settings.home / "run" / "demo"
+
+
+def _claim_home(settings: Settings, *, synthetic: bool) -> None:
+    """Refuse a home that somebody works in: the demo ends runs, drops extracts and stops Airflow as if alone there."""
+    running = find_trial(settings.home)
+    if running is not None and running.serves(settings) and not _mark(settings).exists():
+        raise LinkarmsError(
+            f"Airflow runs here already, at {running.url}. Stop it first with `make down`, or give the demo a home of "
+            "its own: LINKARMS_HOME=<folder> make demo."
+        )
+    if synthetic and not truth_folder(settings).exists() and any((settings.home / "outbox").glob("*/*")):
+        raise LinkarmsError(
+            f"{settings.home} holds submissions that are not the demo's. Give the demo a home of its own: "
+            "LINKARMS_HOME=<folder> make demo."
+        )
+    _mark(settings).parent.mkdir(parents=True, exist_ok=True)
+    _mark(settings).touch()
 
 
 def start_trial(settings: Settings, *, report: Report = print) -> Trial:

@@ -68,7 +68,7 @@ submission = Table(
     needed("received_at", _MOMENT, "When it was received."),
     optional("loaded_at", _MOMENT, "When its rows were loaded."),
     needed("state", Text, "received, refused, loaded, superseded (nothing of it is in force) or erased."),
-    optional("supersedes", Text, "For a correction: the submission that it replaces."),
+    optional("supersedes", Text, "For a correction: the submission whose tables it replaces."),
     optional("superseded_by", Text, "The submission whose loading left nothing of this one in force."),
     optional("receipt", JSONB, "The receipt: counts and findings, without a cell's content."),
     CheckConstraint("mode in ('full', 'delta', 'correction', 'nil')", name="mode"),

@@ -61,6 +61,17 @@ def test_records_are_all_clients_with_keys_or_without(pool: Any, snapshot_id: st
         assert read_records(conn, snapshot_id)["partner_id"].to_list() == ["bridge_housing"] * 2 + ["harbour_trust"] * 2
 
 
+def test_a_record_of_which_one_row_forbids_linking_is_not_linked(pool: Any) -> None:
+    clients = {"c1": {}, "c1 again": {"person": "c1", "do_not_link": "yes"}, "c2": {}}
+    pool.send("s1", {"person": clients}, known_by={"c1": "anna", "c2": "bert"})
+    with pool.database.pipeline.begin() as conn:
+        snapshot = take_snapshot(conn, ["2026-Q2"])
+        assert read_records(conn, snapshot.id)["person_ref"].to_list() == [
+            pool.frame("harbour_trust", "person", {"c2": {}})["person_ref"][0]
+        ]
+        assert read_match_keys(conn, snapshot.id).height == 1
+
+
 def test_a_record_may_have_several_tokens_of_one_key(pool: Any) -> None:
     keys = pool.keys("harbour_trust", {"c1": "anna"})
     more = pl.concat([keys, keys.with_columns(token=pl.lit("f" * 64))])
@@ -181,3 +192,17 @@ def test_persons_that_were_parted_are_remembered(pool: Any, snapshot_id: str) ->
         parted = events(("split", "their records are no longer one cluster", ANNA, BERT), ("created", "x", BERT, None))
         write_registry_update(conn, LinkageRun("run 1", snapshot_id, "keys"), links(), parted)
         assert read_splits(conn).rows() == [(ANNA, BERT)]
+
+
+def test_a_separation_goes_on_with_the_person_that_a_parted_one_is_merged_into(pool: Any, snapshot_id: str) -> None:
+    cleo, dora = (f"00000000-0000-4000-8000-00000000000{letter}" for letter in "cd")
+    with pool.database.pipeline.begin() as conn:
+        parted = events(("split", "their records are no longer one cluster", ANNA, BERT))
+        write_registry_update(conn, LinkageRun("run 1", snapshot_id, "keys"), links(), parted)
+        for number, (kept, gone) in enumerate([(cleo, BERT), (dora, cleo)], start=2):
+            merged = events(("merged", "their records are one cluster", kept, gone))
+            write_registry_update(conn, LinkageRun(f"run {number}", snapshot_id, "keys"), links(), merged)
+        assert read_splits(conn).rows() == [(ANNA, dora)]
+        merged = events(("merged", "a custodian took it back", ANNA, dora))
+        write_registry_update(conn, LinkageRun("run 4", snapshot_id, "keys"), links(), merged)
+        assert read_splits(conn).is_empty()

@@ -100,6 +100,7 @@ def test_the_same_submission_twice_changes_nothing(pool: Any) -> None:
 
     assert (first.already, first.rows, first.match_keys) == (False, {"person": 2}, 1)
     assert second.already
+    assert (second.rows, second.match_keys) == (first.rows, first.match_keys)
     assert everything(pool) == before
 
 
@@ -245,12 +246,23 @@ def test_deletions_are_for_deltas_only(pool: Any) -> None:
         )
 
 
-def test_a_correction_takes_the_place_of_the_submission_that_it_names(pool: Any) -> None:
+def test_a_correction_replaces_the_tables_that_it_carries_and_no_others(pool: Any) -> None:
     pool.send("s1", {"person": PERSONS, "cost": {"k1": {}}})
     result = pool.send("s2", {"person": PERSONS}, mode="correction", supersedes="s1")
+    assert result.superseded == ()
+    assert in_force(pool) == {("2026-Q2", "person"): ["s2"], ("2026-Q2", "cost"): ["s1"]}
 
+    result = pool.send("s3", {"cost": {"k1": {}}}, mode="correction", supersedes="s1")
     assert result.superseded == ("s1",)
-    assert in_force(pool) == {("2026-Q2", "person"): ["s2"]}  # the cost that the correction leaves out goes as well
+    assert in_force(pool) == {("2026-Q2", "person"): ["s2"], ("2026-Q2", "cost"): ["s3"]}
+
+
+def test_a_delta_is_not_corrected_and_the_refusal_says_what_to_send(pool: Any) -> None:
+    pool.send("s1", {"cost": {"k1": {}}})
+    pool.send("s2", {"cost": {"k2": {}}}, mode="delta")
+    with pytest.raises(SubmissionRefused, match=r"Send a delta .* or a full"):
+        pool.send("s3", {"cost": {"k2": {}}}, mode="correction", supersedes="s2")
+    assert in_force(pool) == {("2026-Q2", "cost"): ["s1", "s2"]}
 
 
 @pytest.mark.parametrize("named", ["never seen", "other partner's", "other period's", "refused", "received"])
@@ -352,6 +364,30 @@ def test_an_erased_submission_leaves_no_row_and_no_key_and_is_not_loaded_again(p
     assert in_force(pool) == {}
     with pytest.raises(SubmissionRefused):
         pool.send("s1", {"person": PERSONS})
+
+
+def test_what_an_erased_submission_had_replaced_does_not_come_back(pool: Any) -> None:
+    pool.send("s1", {"person": PERSONS, "cost": {"k1": {}}})
+    pool.send("delta", {"person": {"c3": {}}}, mode="delta")
+    pool.send("s2", {"person": PERSONS})
+    with pool.database.pipeline.begin() as conn:
+        erase_submission(conn, "s2", actor="coordinator", reason="sent in error")
+    assert in_force(pool) == {("2026-Q2", "cost"): ["s1"]}
+
+    pool.send("s3", {"person": PERSONS})
+    assert in_force(pool) == {("2026-Q2", "cost"): ["s1"], ("2026-Q2", "person"): ["s3"]}
+
+
+def test_a_submission_loaded_after_a_later_one_was_erased_does_not_take_its_place(pool: Any) -> None:
+    early = pool.record("early", "harbour_trust", "2026-Q2", "full")
+    with pool.database.pipeline.begin() as conn:
+        register_received(conn, early)
+    pool.send("late", {"cost": {"k1": {}}})
+    with pool.database.pipeline.begin() as conn:
+        erase_submission(conn, "late", actor="coordinator", reason="sent in error")
+    frame = pool.frame("harbour_trust", "cost", {"k2": {}})
+    result = load_submission(pool.database.pipeline, early, {"cost": frame}, None, {})
+    assert (result.state, in_force(pool)) == ("superseded", {})
 
 
 def test_rows_made_with_other_keys_are_not_loaded_beside_those_in_force(pool: Any) -> None:

@@ -12,11 +12,12 @@ from sqlalchemy.exc import ProgrammingError
 from warehouse.linkage_store import LinkageRun, write_published_ids, write_registry_update
 from warehouse.pool_views import ensure_pool_views
 from warehouse.roles import ensure_logins
-from warehouse.snapshot import take_snapshot
+from warehouse.snapshot import present_snapshot, take_snapshot
 
 ANNA = "00000000-0000-4000-8000-00000000000a"
 BERT = "00000000-0000-4000-8000-00000000000b"
 PASSWORDS = {"analyst_a": "a-secret", "analyst_b": "b-secret", "board_member": "c-secret"}
+UTC_TODAY = "(now() at time zone 'UTC')::date"
 TODAY = date.today()  # noqa: DTZ011
 
 
@@ -120,6 +121,28 @@ def test_a_client_who_must_not_be_linked_is_not_in_the_pool(shared: Any) -> None
     assert read(shared.analyst_a, "select 1 from pool.person where sex = 'canary'") == []
 
 
+def test_rows_of_a_client_without_a_person_row_in_the_snapshot_are_not_in_the_pool(shared: Any) -> None:
+    late = {"e2": {"person": "c1", "programme": "shown"}, "e3": {"person": "hidden", "programme": "canary"}}
+    shared.send("s3", {"enrolment": late}, period="2026-Q3", mode="delta")
+    with shared.database.pipeline.begin() as conn:
+        alone = take_snapshot(conn, ["2026-Q3"])
+        both = take_snapshot(conn, ["2026-Q2", "2026-Q3"])
+        present_snapshot(conn, alone.id, shared.agreement)
+        assert conn.execute(text("select distinct person_id from enrolment")).all() == [(None,)]
+    publish(shared, alone.id, 1)
+    assert read(shared.analyst_a, "select programme from pool.enrolment") == []
+    publish(shared, both.id, 2)
+    assert read(shared.analyst_a, "select programme from pool.enrolment order by 1") == [("advice",), ("shown",)]
+
+
+def test_rows_of_a_client_whose_person_row_was_deleted_are_not_in_the_pool(shared: Any) -> None:
+    shared.send("s3", {"person": {"hidden": {"_deleted": True}}}, mode="delta")
+    with shared.database.pipeline.begin() as conn:
+        snapshot = take_snapshot(conn, ["2026-Q2"])
+    publish(shared, snapshot.id, 1)
+    assert read(shared.analyst_a, "select programme from pool.enrolment") == [("advice",)]
+
+
 def test_no_view_of_the_pool_has_an_internal_column(shared: Any) -> None:
     with shared.database.owner.connect() as conn:
         columns = conn.execute(
@@ -145,12 +168,26 @@ def test_every_view_and_column_of_the_pool_says_what_it_is(shared: Any) -> None:
 def test_a_session_that_is_not_of_a_grant_sees_nothing_in_the_pool(shared: Any) -> None:
     publish(shared, shared.snapshot_id, 1)
     with shared.database.owner.begin() as conn:
-        conn.execute(text("update governance.login_grant set ends = current_date - 1 where login = 'analyst_a'"))
+        conn.execute(text(f"update governance.login_grant set ends = {UTC_TODAY} - 1 where login = 'analyst_a'"))
     assert read(shared.analyst_a, "select * from pool.person") == []
     assert read(shared.analyst_a, "select * from pool.cost") == []
     assert read(shared.database.owner, "select * from pool.person") == []
     with pytest.raises(ProgrammingError, match="permission denied"):
         read(shared.database.engine_as("board_member", PASSWORDS["board_member"]), "select * from pool.person")
+
+
+def test_a_session_cannot_lengthen_its_grant_by_its_time_zone(shared: Any) -> None:
+    publish(shared, shared.snapshot_id, 1)
+    # At every hour of the day one of the two zones has another date than UTC.
+    for days, zone in (
+        (f"starts = {UTC_TODAY} - 9, ends = {UTC_TODAY} - 1", "Etc/GMT+12"),
+        (f"starts = {UTC_TODAY} + 1, ends = {UTC_TODAY} + 9", "Etc/GMT-14"),
+    ):
+        with shared.database.owner.begin() as conn:
+            conn.execute(text(f"update governance.login_grant set {days} where login = 'analyst_a'"))
+        with shared.analyst_a.connect() as conn:
+            conn.execute(text(f"set time zone '{zone}'"))
+            assert conn.execute(text("select * from pool.person")).all() == []
 
 
 def test_a_session_cannot_take_on_another_grant(shared: Any) -> None:

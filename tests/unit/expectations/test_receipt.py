@@ -89,6 +89,19 @@ def test_next_steps_fit_what_decided(build: Build) -> None:
     assert "Mend what is listed" in build(counts, (fallen, empty)).next_steps
 
 
+def test_next_steps_of_a_refusal_at_the_gate_tell_to_mend_what_the_officer_can_mend(build: Build) -> None:
+    closed = REFUSAL.model_copy(update={"code": "gate.period"})
+    unknown = closed.model_copy(update={"example": "2026-Q2"})
+    version = REFUSAL.model_copy(update={"code": "gate.version", "example": "1.0"})
+    for findings in ((closed,), (REFUSAL, closed)):
+        assert "Mending the file will not help" in build({}, findings).next_steps
+    for findings in ((unknown,), (version,), (unknown, version), (REFUSAL, version)):
+        for kind in ("full", "nil"):
+            steps = build({}, findings, kind=kind).next_steps
+            assert "Mend what is listed below" in steps
+            assert "will not help" not in steps
+
+
 def test_receipt_is_frozen_and_knows_no_further_entry(build: Build) -> None:
     receipt = build({})
     with pytest.raises(ValidationError):

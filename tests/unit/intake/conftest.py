@@ -1,6 +1,7 @@
 """A small contract, partners and ways to drop files, for the tests of intake."""
 
 import json
+import os
 import zipfile
 from collections.abc import Callable
 from datetime import date
@@ -177,6 +178,23 @@ def submit(
         return read_submission(taken, manifest, contract, by, **options)
 
     return run
+
+
+@pytest.fixture
+def make_deep() -> Callable[[Path], None]:
+    """Nests folders, named after a client, deeper than any path can be long."""
+
+    def make(folder: Path) -> None:
+        name = CANARY.ljust(250, "x")
+        at = os.open(folder, os.O_RDONLY)
+        for _ in range(20):
+            os.mkdir(name, dir_fd=at)
+            below = os.open(name, os.O_RDONLY, dir_fd=at)
+            os.close(at)
+            at = below
+        os.close(at)
+
+    return make
 
 
 @pytest.fixture

@@ -1,7 +1,9 @@
 """A partner's inbox and outbox as folders."""
 
 import json
+import logging
 import os
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -151,7 +153,7 @@ def test_settled_folder_that_is_a_link_is_refused(channel: FolderChannel, tmp_pa
     (channel.inbox / "settled").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(LinkarmsError):
         channel.settle(drop, "sub-1", "accepted", DAY)
-    assert not list((tmp_path / "elsewhere").glob("*/content"))
+    assert list((tmp_path / "elsewhere").iterdir()) == []
     assert channel.remove_expired(DAY + timedelta(days=999), 30) == 0
 
 
@@ -198,3 +200,180 @@ def test_put_out_writes_whole_files_and_replaces_earlier_ones(channel: FolderCha
 def test_put_out_refuses_names_that_leave_the_outbox(channel: FolderChannel, name: str) -> None:
     with pytest.raises(ValueError, match="letters"):
         channel.put_out(name, b"")
+
+
+def test_drop_that_changed_since_it_was_listed_is_not_settled(channel: FolderChannel) -> None:
+    for drop_is in ("folder", "archive"):
+        name = "2026-Q1" if drop_is == "folder" else "2026-Q1.zip"
+        file = make_drop(channel, name) / "person.csv" if drop_is == "folder" else channel.inbox / name
+        file.write_bytes(b"faulty")
+        (decided,) = channel.list_drops(now())
+        file.write_bytes(b"mended, and not looked at by anybody")
+        channel.settle(decided, decided.reference, "refused", DAY)
+        assert file.read_bytes() == b"mended, and not looked at by anybody"
+        assert not (channel.inbox / "settled" / decided.reference).exists()
+        (mended,) = channel.list_drops(now())
+        channel.settle(mended, mended.reference, "accepted", DAY)
+        assert channel.list_drops(now()) == ()
+
+
+def test_tree_deeper_than_a_path_can_be_long_is_listed_beside_its_neighbours(
+    channel: FolderChannel, make_deep: Callable[[Path], None]
+) -> None:
+    make_deep(make_drop(channel, "a"))
+    make_drop(channel, "b")
+    kinds = {drop.name: drop.kind for drop in channel.list_drops(now())}
+    assert kinds == {"a": DropKind.OTHER, "b": DropKind.FOLDER}
+    for drop in channel.list_drops(now()):
+        channel.settle(drop, drop.reference, "refused", DAY)
+    assert channel.list_drops(now()) == ()
+    assert channel.remove_expired(DAY + timedelta(days=30), 30) == 2
+
+
+# --- drops of another account -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def foreign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Path]]:
+    """Drops folders that Linkarms may read and not write, as another account does under umask 022.
+
+    Permissions do not bind an administrator, so that a test that runs as one becomes an ordinary account. The paths
+    are relative to a folder of its own, since the ones above may be closed to it.
+    """
+    administrator = os.geteuid() == 0
+    (tmp_path / "inbox").mkdir()
+    monkeypatch.chdir(tmp_path)
+
+    def drop(name: str = "2026-Q1", content: bytes = b"a") -> Path:
+        folder = Path("inbox") / name
+        if administrator:
+            os.seteuid(0)
+        folder.mkdir(mode=0o755, exist_ok=True)
+        folder.chmod(0o755)
+        (folder / "person.csv").write_bytes(content)
+        if administrator:
+            os.seteuid(65534)
+        else:
+            folder.chmod(0o555)
+        return folder
+
+    if administrator:
+        for path in (tmp_path, tmp_path / "inbox"):
+            os.chown(path, 65534, 65534)
+        os.seteuid(65534)
+    yield drop
+    if administrator:
+        os.seteuid(0)
+    for path in (tmp_path / "inbox").rglob("*"):
+        if path.is_dir():
+            path.chmod(0o755)
+
+
+@pytest.fixture
+def relative() -> FolderChannel:
+    return FolderChannel(Path("inbox"), Path("outbox"), quiet_seconds=60)
+
+
+def make_writable(folder: Path) -> None:
+    ours = os.geteuid()
+    if ours == 65534:
+        os.seteuid(0)
+    folder.chmod(0o777)
+    if ours == 65534:
+        os.seteuid(ours)
+
+
+def test_folder_that_may_not_be_moved_is_noted_and_not_listed_again(
+    relative: FolderChannel, foreign: Callable[..., Path]
+) -> None:
+    folder = foreign()
+    (Path("inbox") / "2026-Q1.ready").touch()
+    (drop,) = relative.list_drops(now())
+    for _ in range(2):
+        relative.settle(drop, "sub-1", "accepted", DAY)
+    assert (folder / "person.csv").read_bytes() == b"a"
+    note = json.loads((Path("inbox") / "settled" / "sub-1" / "settled.json").read_text())
+    assert note == {"content_stayed": [drop.reference], "on": "2026-05-01", "outcome": "accepted"}
+    assert relative.list_drops(now()) == ()
+    assert not (Path("inbox") / "2026-Q1.ready").exists()
+
+
+def test_drop_that_changes_after_it_was_settled_where_it_lies_is_a_new_drop(
+    relative: FolderChannel, foreign: Callable[..., Path]
+) -> None:
+    foreign()
+    (first,) = relative.list_drops(now())
+    relative.settle(first, first.reference, "refused", DAY)
+    foreign(content=b"mended")
+    (mended,) = relative.list_drops(now())
+    assert mended.name == first.name
+    relative.settle(mended, "sub-1", "accepted", DAY)
+    assert relative.list_drops(now()) == ()
+
+
+def test_same_submission_that_stayed_twice_is_listed_neither_time(
+    relative: FolderChannel, foreign: Callable[..., Path]
+) -> None:
+    for name in ("a", "b"):
+        foreign(name)
+        (drop,) = relative.list_drops(now())
+        relative.settle(drop, "sub-1", "accepted", DAY)
+    assert relative.list_drops(now()) == ()
+
+
+def test_note_of_what_stayed_is_kept_until_its_content_can_be_deleted(
+    relative: FolderChannel, foreign: Callable[..., Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = foreign()
+    (drop,) = relative.list_drops(now())
+    relative.settle(drop, "sub-1", "accepted", DAY)
+    make_drop(relative, "b")
+    (moved,) = relative.list_drops(now())
+    relative.settle(moved, "sub-1", "accepted", DAY)
+    late = DAY + timedelta(days=30)
+    assert relative.remove_expired(late, 30) == 0
+    assert "expired and cannot be deleted" in caplog.text
+    assert relative.list_drops(now()) == ()
+    assert [path.name for path in (Path("inbox") / "settled" / "sub-1").iterdir()] == ["settled.json"]
+    assert (folder / "person.csv").exists()
+    make_writable(folder)
+    assert relative.remove_expired(late, 30) == 1
+    assert [path.name for path in Path("inbox").iterdir()] == ["settled"]
+    assert list((Path("inbox") / "settled").iterdir()) == []
+
+
+def test_note_of_what_stayed_goes_where_its_content_is_gone_or_has_changed(
+    relative: FolderChannel, foreign: Callable[..., Path]
+) -> None:
+    foreign()
+    (drop,) = relative.list_drops(now())
+    relative.settle(drop, "sub-1", "accepted", DAY)
+    folder = foreign(content=b"mended")
+    assert relative.remove_expired(DAY + timedelta(days=30), 30) == 1
+    assert (folder / "person.csv").read_bytes() == b"mended"
+    assert len(relative.list_drops(now())) == 1
+
+
+def test_entry_that_cannot_be_deleted_does_not_keep_the_others(
+    relative: FolderChannel, foreign: Callable[..., Path], canary: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A folder within a drop that may be moved but not emptied, before and after others in order of name."""
+    caplog.set_level(logging.DEBUG)
+    for number in range(3):
+        make_drop(relative, f"drop {number}")
+        if number == 1:
+            foreign(f"drop 1/{canary}")
+        (drop,) = relative.list_drops(now())
+        relative.settle(drop, f"sub-{number}", "accepted", DAY)
+    late = DAY + timedelta(days=30)
+    assert relative.remove_expired(late, 30) == 2
+    assert relative.remove_expired(late, 30) == 0
+    (left,) = (Path("inbox") / "settled").iterdir()
+    assert {path.name for path in left.rglob("*")} == {"content", canary, "person.csv"}
+    assert len(caplog.records) == 2
+    assert canary not in caplog.text
+    assert "drop 1" not in caplog.text
+    make_drop(relative)
+    relative.settle(relative.list_drops(now())[0], "sub-1", "accepted", DAY)
+    assert relative.remove_expired(late, 30) == 1
+    assert list((Path("inbox") / "settled").iterdir()) == [left]

@@ -1,5 +1,6 @@
 """What a partner says about its own submission."""
 
+import time
 from collections.abc import Callable
 from datetime import date
 from typing import Any
@@ -127,6 +128,30 @@ def test_file_that_is_no_manifest_is_told_and_never_crashes(read: Step, content:
     manifest, findings = read(content)
     assert manifest is None
     assert findings
+
+
+def _nest_aliases() -> bytes:
+    """4 KB that stand for 27 million values, no deeper than a manifest may be."""
+    return (
+        f"a: &a [{', '.join(['x'] * 300)}]\nb: &b [{', '.join(['*a'] * 300)}]\nc: [{', '.join(['*b'] * 300)}]\n"
+    ).encode()
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        _nest_aliases(),
+        b"partner: &me harbour_trust\n",
+        b"base: &base {kind: full}\n<<: *base\n",
+        b"tables: {" + b"person: 1, " * 5000 + b"cost: 1}\n",
+        b"{" + b",".join(b'"k%d": 1' % number for number in range(5000)) + b"}",
+    ],
+    ids=["alias bomb", "anchor", "merge", "long", "long JSON"],
+)
+def test_manifest_that_is_made_to_keep_its_reader_busy_is_refused_at_once(read: Step, codes: Step, harm: bytes) -> None:
+    start = time.perf_counter()
+    assert codes(read(harm)[1]) == ["manifest.form"]
+    assert time.perf_counter() - start < 1
 
 
 def test_entry_that_stands_twice_is_told(read: Step, codes: Step) -> None:

@@ -411,3 +411,12 @@ def test_identifiers_that_a_mapping_puts_into_the_wrong_column_are_told(export: 
     _, findings = export(sql(select, "assessment"), files)
     assert codes(findings) == ["assessment.tool.identifier"]
     assert "example.org" not in repr(findings)
+
+
+def test_column_that_is_called_like_the_row_number_here_is_read_by_sql_as_any_other(export: Step) -> None:
+    select = "SELECT _row AS local_person_id, name AS surname FROM Clients"
+    tables, _ = export(sql(select), {"Clients.csv": b'_row,name\n7,"Smith"\n9,Jones\n'})
+    assert tables["person"].select("_row", "local_person_id", "surname").rows() == [
+        (2, "7", "Smith"),
+        (3, "9", "Jones"),
+    ]

@@ -395,3 +395,23 @@ def test_no_cell_or_heading_is_ever_in_a_finding(before: str, after: str, form: 
     _, body, findings = read_bytes(content)
     assert secret not in repr(findings)
     assert secret not in repr(body)
+
+
+def test_file_with_columns_beyond_measure_is_refused_and_one_at_the_limit_is_read(tmp_path: Path) -> None:
+    for width in (1000, 1001, 5000):
+        path = tmp_path / f"{width}.csv"
+        path.write_bytes(b",".join(b"h%d" % place for place in range(width)) + b'\n"a"' + b"," * (width - 1) + b"\n")
+        opened, findings = open_csv(path, Place("person.csv", "person"))
+        if width == 1000:
+            assert opened is not None
+            assert read_body(opened, [(0, "first")]).frame.rows() == [(2, "a")]
+        else:
+            assert opened is None
+            assert [(finding.code, finding.scope) for finding in findings] == [("file.header_wide", Scope.FILE)]
+            assert f"{width:,} columns" in findings[0].sentence
+
+
+def test_heading_that_is_the_name_of_the_row_number_here_is_undeclared(read_person: Step, codes: Step) -> None:
+    frame, findings = read_person(b"_row,local_person_id,surname,sex\n1,P1,Smith,female\n")
+    assert frame is None
+    assert "file.column_undeclared" in codes(findings)

@@ -212,6 +212,58 @@ def test_damaged_or_empty_archive_is_refused(take: Taking, tmp_path: Path, codes
     assert codes(findings) in (["drop.archive"], ["drop.empty"])
 
 
+def test_archive_that_points_beyond_any_file_is_refused(
+    take: Taking, drop_archive: Taking, files: dict[str, bytes], codes: Taking
+) -> None:
+    """A ZIP64 entry whose data are said to lie at 2**62, where the operating system refuses to look."""
+    drop = drop_archive({"person.csv": files["person.csv"]})
+    content = bytearray(drop.path.read_bytes())
+    at, end = content.index(b"PK\x01\x02"), content.index(b"PK\x05\x06")
+    extra = struct.pack("<HHQ", 1, 8, 1 << 62)
+    struct.pack_into("<H", content, at + 30, len(extra))
+    struct.pack_into("<I", content, at + 42, 0xFFFFFFFF)
+    struct.pack_into("<I", content, end + 12, end - at + len(extra))
+    content[end:end] = extra
+    drop.path.write_bytes(content)
+    taken, findings = take(drop)
+    assert taken is None
+    assert codes(findings) == ["drop.archive"]
+
+
+def test_archive_whose_packed_data_are_damaged_is_refused_whatever_packed_them(
+    take: Taking, codes: Taking, files: dict[str, bytes], tmp_path: Path
+) -> None:
+    for method in (zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA):
+        path = tmp_path / f"{method}.zip"
+        with zipfile.ZipFile(path, "w", method) as archive:
+            archive.writestr("person.csv", files["person.csv"] * 100)
+        content = bytearray(path.read_bytes())
+        content[50:70] = b"\xff" * 20
+        path.write_bytes(content)
+        assert codes(take(FetchedDrop(path, path.name))[1]) == ["drop.archive"], method
+
+
+@pytest.mark.parametrize("levels", [30, None])
+def test_tree_of_folders_beyond_measure_is_refused_without_its_names(
+    take: Taking,
+    drop_folder: Taking,
+    files: dict[str, bytes],
+    codes: Taking,
+    canary: str,
+    make_deep: Callable[[Path], None],
+    levels: int | None,
+) -> None:
+    drop = drop_folder(files)
+    if levels:
+        drop.path.joinpath(*[canary] * levels).mkdir(parents=True)
+    else:
+        make_deep(drop.path)
+    taken, findings = take(drop)
+    assert taken is None
+    assert codes(findings) == ["drop.too_deep"]
+    assert canary not in repr(findings)
+
+
 def test_encrypted_entry_is_refused(take: Taking, drop_archive: Taking, files: dict[str, bytes], codes: Taking) -> None:
     drop = drop_archive(files)
     content = bytearray(drop.path.read_bytes())

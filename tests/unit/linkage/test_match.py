@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from linkage.cluster import cluster_records
 from linkage.match import KEY_FRAME, KeyRule, Kind, LinkPolicy, Links, explain_pairs, link_records
 
 
@@ -95,6 +96,23 @@ def test_a_token_that_too_many_records_hold_says_nothing_and_gives_an_alarm(keys
     assert links.pairs.height == 4
     assert set(links.pairs["evidence"]) == {1 << policy.key_names.index("ni_number")}
     assert links.alarms.rows() == [("large_block", "names", 8)]
+
+
+def test_a_number_that_too_many_records_hold_forbids_no_link(keys, policy: LinkPolicy) -> None:
+    crowd = {f"c{number}": {"nhs_number": "placeholder"} for number in range(6)}
+    pair = {"a1": {"nhs_number": "placeholder", "names": "x"}, "b1": {"nhs_number": "1", "names": "x"}}
+    links = link_records(keys(**crowd, **pair), policy)
+    assert decisions(links) == {("a1", "b1"): "linked"}
+    assert links.marks.select("mark", "token").rows() == [("nhs_number", "nhs_number:1")]
+    # Those that hold nothing else are records still, each a person of its own.
+    assert links.records.height == 8
+    assert cluster_records(links).members["cluster"].n_unique() == 7
+
+
+def test_two_records_that_share_a_number_of_too_large_a_block_may_be_linked_by_others(keys, policy: LinkPolicy) -> None:
+    crowd = {f"c{number}": {"nhs_number": "1"} for number in range(6)}
+    pair = {"a1": {"nhs_number": "1", "names": "x"}, "b1": {"nhs_number": "1", "names": "x"}}
+    assert decisions(link_records(keys(**crowd, **pair), policy)) == {("a1", "b1"): "linked"}
 
 
 def test_records_without_any_key_are_unlinkable(keys, policy: LinkPolicy) -> None:

@@ -95,11 +95,56 @@ def test_a_record_that_moves_to_another_person_is_told_as_a_split(new_id) -> Non
     assert told(update) == [("split", 1, 2)]
 
 
-def test_records_that_are_not_there_follow_their_person_into_a_merge(new_id) -> None:
-    first = assign_persons(clusters_of("a1 b1", "c1 d1 e1", "f1"), empty_membership(), new_id, FIRST)
-    update = assign_persons(clusters_of("a1 c1 d1 e1"), first.membership, new_id, LATER)
+def test_records_that_are_not_there_follow_their_person_into_a_merge_of_most_of_it(new_id) -> None:
+    first = assign_persons(clusters_of("a1 b1 f1", "c1 d1 e1", "g1"), empty_membership(), new_id, FIRST)
+    update = assign_persons(clusters_of("a1 b1 c1 d1 e1"), first.membership, new_id, LATER)
     assert told(update) == [("merged", 2, 1)]
-    assert person_of(update) == {"a1": 2, "b1": 2, "c1": 2, "d1": 2, "e1": 2}
+    assert person_of(update) == {"a1": 2, "b1": 2, "c1": 2, "d1": 2, "e1": 2, "f1": 2}
+
+
+@pytest.mark.parametrize("absent", ["b1", "b1 d1 e1"])
+def test_a_person_is_not_merged_on_the_word_of_one_record_while_its_others_are_absent(new_id, absent: str) -> None:
+    first = assign_persons(clusters_of(f"a1 {absent}", "c1 c2"), empty_membership(), new_id, FIRST)
+    update = assign_persons(clusters_of("a1 c1 c2"), first.membership, new_id, LATER)
+    # Person 1 keeps its id and the absent records, which the update does not list.
+    assert person_of(update) == {"a1": 2, "c1": 2, "c2": 2}
+    assert told(update) == [("joined", 2, None)]
+    assert update.events["person_ref"].to_list() == ["a1"]
+
+
+def test_a_person_that_keeps_absent_records_only_can_be_merged_when_they_are_there_again(new_id) -> None:
+    first = assign_persons(clusters_of("a1 b1", "c1 d1"), empty_membership(), new_id, FIRST)
+    update = assign_persons(clusters_of("a1 c1 d1"), first.membership, new_id, LATER)
+    kept = first.membership.filter(pl.col("person_ref") == "b1")
+    again = assign_persons(clusters_of("a1 b1 c1 d1"), pl.concat([update.membership, kept]), new_id, LATER)
+    assert told(again) == [("merged", 2, 1)]
+    assert set(person_of(again).values()) == {2}
+
+
+def test_of_two_persons_with_one_record_each_in_a_cluster_the_one_with_more_absent_records_goes_on(new_id) -> None:
+    first = assign_persons(clusters_of("a1", "b1 c1 d1"), empty_membership(), new_id, FIRST)
+    update = assign_persons(clusters_of("a1 b1"), first.membership, new_id, LATER)
+    assert person_of(update) == {"a1": 2, "b1": 2}
+    assert told(update) == [("merged", 2, 1)]
+
+
+def test_a_run_without_the_record_that_held_a_person_together_leaves_no_separation(
+    keys, policy: LinkPolicy, new_id
+) -> None:
+    everyone = {"a1": {"names": "x"}, "b1": {"names": "x", "ni_number": "n"}, "c1": {"ni_number": "n"}}
+    splits = pl.DataFrame(schema={"person_id": pl.String, "other_person_id": pl.String})
+    membership, persons = empty_membership(), []
+    for present in (["a1", "b1", "c1"], ["a1", "c1"], ["a1", "b1", "c1"]):
+        links = link_records(keys(**{ref: everyone[ref] for ref in present}), policy)
+        clusters = cluster_records(links, apart=find_separations(splits, membership))
+        update = assign_persons(clusters.members, membership, new_id, LATER)
+        stayed = membership.join(update.membership, on=["partner_id", "person_ref"], how="anti")
+        membership = pl.concat([update.membership, stayed])
+        events = update.events.filter(pl.col("event") == "split")
+        splits = pl.concat([splits, events.select("person_id", "other_person_id")])
+        persons.append(membership["person_id"].n_unique())
+    assert persons == [1, 2, 1]
+    assert splits.is_empty()
 
 
 def test_separated_persons_do_not_merge_again_by_themselves(keys, policy: LinkPolicy, new_id) -> None:
@@ -123,12 +168,15 @@ def test_separated_persons_do_not_merge_again_by_themselves(keys, policy: LinkPo
     assert [event for event, _, _ in told(run(together, second.membership, none))] == ["merged"]
 
 
+ABSENT = 4
 GROUPS = st.lists(st.integers(0, 4), min_size=8, max_size=8)
 
 
 def as_clusters(numbers: list[int]) -> pl.DataFrame:
-    rows = [("abcd"[place % 4], f"r{place}", number) for place, number in enumerate(numbers)]
-    return pl.DataFrame(rows, schema=["partner_id", "person_ref", "cluster"], orient="row")
+    """Cluster 4 stands for a record that is not there."""
+    rows = [("abcd"[place % 4], f"r{place}", number) for place, number in enumerate(numbers) if number < ABSENT]
+    schema = {"partner_id": pl.String, "person_ref": pl.String, "cluster": pl.Int64}
+    return pl.DataFrame(rows, schema=schema, orient="row")
 
 
 @settings(max_examples=80, deadline=None)
@@ -144,9 +192,14 @@ def test_persons_are_always_the_clusters_and_a_second_run_changes_nothing(histor
     for number, clusters in enumerate(history):
         now = FIRST + timedelta(days=number)
         update = assign_persons(as_clusters(clusters), membership, new_id, now)
-        membership = update.membership
+        stayed = membership.join(update.membership, on=["partner_id", "person_ref"], how="anti")
+        membership = pl.concat([update.membership, stayed]).sort("partner_id", "person_ref")
         joined = as_clusters(clusters).join(membership, on=["partner_id", "person_ref"])
-        assert joined.height == len(clusters)
+        assert joined.height == as_clusters(clusters).height
+        known = set(membership["person_id"])
+        assert all({kept, new} <= known for kept, new in update.split)
+        if joined.is_empty():
+            continue
         assert joined.group_by("cluster").agg(pl.col("person_id").n_unique())["person_id"].max() == 1
         assert joined.group_by("person_id").agg(pl.col("cluster").n_unique())["cluster"].max() == 1
         # Events account for every id that came or went.
@@ -154,4 +207,4 @@ def test_persons_are_always_the_clusters_and_a_second_run_changes_nothing(histor
         assert alive == set(membership["person_id"])
         again = assign_persons(as_clusters(clusters), membership, new_id, now)
         assert again.events.is_empty()
-        assert again.membership.equals(membership)
+        assert again.membership.equals(joined.select(membership.columns).sort("partner_id", "person_ref"))

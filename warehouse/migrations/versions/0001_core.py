@@ -25,10 +25,10 @@ SCHEMAS = {
 IN_FORCE = """
 create view facts.in_force_submission_table as
 with loaded as (
-    select s.submission_id, s.seq, s.partner_id, s.period, s.mode, t.table_name
+    select s.submission_id, s.seq, s.partner_id, s.period, s.mode, s.state, t.table_name
     from governance.submission s
     join governance.submission_table t using (submission_id)
-    where s.state = 'loaded'
+    where s.state in ('loaded', 'superseded', 'erased')
 ),
 base as (
     select partner_id, period, table_name, max(seq) as seq
@@ -39,13 +39,13 @@ base as (
 select l.partner_id, l.period, l.table_name, l.submission_id, l.mode, l.seq
 from loaded l
 left join base b using (partner_id, period, table_name)
-where l.seq = b.seq or (l.mode = 'delta' and l.seq > coalesce(b.seq, 0))
+where l.state = 'loaded' and (l.seq = b.seq or (l.mode = 'delta' and l.seq > coalesce(b.seq, 0)))
 """
 
 IN_FORCE_COMMENT = (
     "Which submission's rows of which table count now: for each partner, period and table the latest full, correction "
-    "or nil submission, and the deltas received after it. Of two rows with one key the later period, then the later "
-    "submission, holds; a deletion takes the row out."
+    "or nil submission, and the deltas received after it. What an erased one had replaced stays replaced. Of two rows "
+    "with one key the later period, then the later submission, holds; a deletion takes the row out."
 )
 
 SESSION_AUDIENCE = """
@@ -54,13 +54,14 @@ language sql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
     select audience from governance.login_grant
-    where login = session_user and 'pool' = any (schemas) and current_date between starts and ends
+    where login = session_user and 'pool' = any (schemas)
+        and (now() at time zone 'UTC')::date between starts and ends
 $$
 """
 
 SESSION_AUDIENCE_COMMENT = (
     "The grant that this session reads the pool under, by the login that it was opened with; null without a grant "
-    "that holds today. Every view of the pool asks it."
+    "that holds today (in UTC: the session's time zone is the reader's to set). Every view of the pool asks it."
 )
 
 APPEND_ONLY = """
@@ -748,7 +749,9 @@ def _make_tables() -> None:
             nullable=False,
             comment="received, refused, loaded, superseded (nothing of it is in force) or erased.",
         ),
-        sa.Column("supersedes", sa.Text(), nullable=True, comment="For a correction: the submission that it replaces."),
+        sa.Column(
+            "supersedes", sa.Text(), nullable=True, comment="For a correction: the submission whose tables it replaces."
+        ),
         sa.Column(
             "superseded_by",
             sa.Text(),
