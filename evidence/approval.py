@@ -44,8 +44,11 @@ def approval_text(
         f"## Release {release.number} of {_plain(agreement.title)}",
         "You approve the figures with digest\n"
         f"`{release.figures_digest}`\n"
+        "and with what they cover and were made from the whole with digest\n"
+        f"`{draft.approval_digest}`\n"
         f"made from snapshot `{release.snapshot_id}` under agreement version {release.agreement_version}. If either"
         " changes before it is published, the approval no longer counts.",
+        "### What it covers\n\n" + _write_coverage(release, agreement, labels),
         "### Headline figures\n\n" + _write_headlines(draft.figures, previous, by_id),
         "### Whose data is in\n\n" + _write_completeness(draft.figures, labels),
         "### Linkage\n\n" + _write_pairs(("", "Figure"), linkage.items()),
@@ -73,6 +76,32 @@ def _write_pairs(heads: tuple[str, str], pairs: Iterable[tuple[str, str]]) -> st
 
 def _find(figures: Sequence[Figure]) -> dict[tuple[str, str, str, str], Figure]:
     return {figure.place: figure for figure in figures}
+
+
+def _write_coverage(release: Release, agreement: Agreement, labels: Labels) -> str:
+    """Periods and partners that were chosen. A partner that was left out is not one that sent nothing."""
+
+    def listed(name: str) -> list[str]:
+        value = release.parameters.get(name) or []
+        return [str(entry) for entry in value] if isinstance(value, list | tuple) else [str(value)]
+
+    def name(partners: Iterable[str]) -> str:
+        return ", ".join(labels.dim("partner", partner) for partner in partners)
+
+    inside, left_out, reason = listed("partners"), listed("left_out"), release.parameters.get("left_out_reason")
+    silent = [p.id for p in agreement.partners if p.id not in inside and p.id not in left_out]
+    rows = [("Periods", ", ".join(listed("periods")) or "not recorded")]
+    if "partners" in release.parameters:
+        rows.append(("Partners whose data is in", name(inside) or "none"))
+    if left_out:
+        rows.append(("Partners left out on purpose", name(left_out)))
+    if reason:
+        rows.append(("Why partners were left out", str(reason)))
+    if "partners" in release.parameters and silent:
+        # Without the list of those left out, nobody can tell here who was left out and who sent nothing.
+        told = left_out or not reason
+        rows.append(("Partners without data" if told else "Partners left out, or without data", name(silent)))
+    return _write_table(("", "This release"), rows)
 
 
 def _write_headlines(
@@ -107,7 +136,8 @@ def _write_completeness(figures: Sequence[Figure], labels: Labels) -> str:
             period
             for by_period in cells.values()
             for period, found in by_period.items()
-            if (accepted := found.get("rows_accepted")) is not None and accepted.value
+            if (accepted := found.get("rows_accepted")) is not None
+            and (accepted.value or accepted.status is Status.WITHHELD)
         }
     )
     if not periods:
@@ -115,10 +145,12 @@ def _write_completeness(figures: Sequence[Figure], labels: Labels) -> str:
 
     def write(found: Mapping[str, Figure]) -> str:
         accepted, held = found.get("rows_accepted"), found.get("rows_held_back")
-        if accepted is None or not accepted.value:
+        if accepted is None or (accepted.status is Status.PUBLISHED and not accepted.value):
             return "**no data**"
-        text = f"{accepted.value:,.0f} rows"
-        return text if held is None or not held.value else f"{text}, {held.value:,.0f} held back"
+        text = "rows withheld" if accepted.value is None else f"{accepted.value:,.0f} rows"
+        if held is None or (held.status is Status.PUBLISHED and not held.value):
+            return text
+        return f"{text}, {'withheld' if held.value is None else f'{held.value:,.0f}'} held back"
 
     rows = [
         [labels.dim("partner", partner), *(write(by_period.get(period, {})) for period in periods)]

@@ -128,11 +128,17 @@ def _check_references(measures: tuple[Measure, ...]) -> None:
         if taken := FIGURE_COLUMNS & set(measure.dim_names):
             raise DefectFound(f"{measure.id}.sql: a dimension cannot be called {', '.join(sorted(taken))}")
         for statistic in measure.statistics:
-            for reference in (statistic.of, statistic.over, statistic.part_of):
+            for reference in (statistic.of, statistic.over, statistic.part_of, statistic.same_as):
                 if reference and resolve_reference(measure, reference) not in known:
                     raise DefectFound(f"{measure.id}.sql: no statistic {reference}")
         for sums in measure.adds_up:
-            if (measure.id, sums.statistic) not in known or not {sums.parts, sums.total} <= breakdowns:
+            named = {sums.statistic, sums.part_statistic or sums.statistic, sums.beside or sums.statistic}
+            dims = {*sums.only, *sums.other_than, *([sums.members] if sums.members else [])}
+            if (
+                not named <= set(measure.statistic_ids)
+                or not {sums.parts, sums.total} <= breakdowns
+                or not dims <= set(measure.breakdown(sums.parts).dims)
+            ):
                 raise DefectFound(f"{measure.id}.sql: adds_up names what the header does not declare")
 
 

@@ -6,13 +6,17 @@ What is done, in this order, over all tables of a release at once:
    people, shares by the people in the part, in the whole and in the rest of the whole, medians, sums and amounts of
    money by the people whose values they are made of (money asks for more of them).
 2. What hangs together is withheld together: a share whose numerator or denominator is withheld, a count that its share
-   would give away.
+   would give away, and every count of a cell that lies less than ``minimum_people`` from a withheld count of the same
+   cell (referrals and people referred), since either would stand for the other.
 3. Complements. Where parts add up to a published total and what is withheld of them is a single part, or fewer than
-   ``minimum_people`` people in all, the smallest published part is withheld as well, and so on until it is enough.
-   This closes subtraction within one sum; several sums solved together are not attacked here.
+   ``minimum_people`` people, the smallest published part is withheld as well, and so on until it is enough. People are
+   added over parts only where the header says that nobody is in two of them; elsewhere one withheld part has to have
+   enough people. Where the total is withheld and no part of it, the smallest part is withheld, or adding the parts
+   would give the total back. This closes subtraction within one sum; several sums solved together are not attacked.
+   Steps 2 and 3 are repeated until nothing more is withheld.
 4. Rounding. Every count is rounded once, by one rule, to ``rounding_base``; zero stays zero, and nothing else becomes
-   zero or falls below ``minimum_people``. Shares and ratios are worked out from the rounded counts. Sums over cases are
-   rounded to their own step and money is worked out from the rounded sum.
+   zero or falls below ``minimum_people``, whether it counts people or rows. Shares and ratios are worked out from the
+   rounded counts. Sums over cases are rounded to their own step and money is worked out from the rounded sum.
 5. Class disclosure: a share of exactly none or all of a group is published with a note, for the person who approves.
 
 A withheld figure is null, has status ``withheld`` and a reason, and is never shown as 0
@@ -23,6 +27,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from decimal import ROUND_HALF_UP, Decimal
+from itertools import combinations
 from typing import Any
 
 from evidence.catalogue import MeasureTable, resolve_reference
@@ -85,13 +90,14 @@ def round_midpoint(count: int, base: int = 6) -> int:
     return 0 if count == 0 else (count + base - 1) // base * base - base // 2
 
 
-def round_count(count: int, policy: DisclosurePolicy, *, of_people: bool = True) -> int:
-    """A count as it is published. Zero stays zero; any other is rounded to the base, but never to zero, and a count
-    with people behind it never below the first multiple of the base that is at least ``minimum_people``."""
+def round_count(count: int, policy: DisclosurePolicy) -> int:
+    """A count as it is published. Zero stays zero; any other is rounded to the base, but never below the first multiple
+    of the base that is at least ``minimum_people``: one rule for people and rows, so that no count is published by
+    two."""
     if count == 0:
         return 0
     base = policy.rounding_base
-    floor = -(-policy.minimum_people // base) * base if of_people else base
+    floor = -(-policy.minimum_people // base) * base
     return max(round_to_base(count, base), floor)
 
 
@@ -108,6 +114,9 @@ def sum_published(counts: Iterable[int | None]) -> int:
 # --- the figures of a release -----------------------------------------------------------------------------------------
 
 Place = tuple[str, str, str, str]
+
+_GIVES_AWAY = "Together with other figures it would give away a figure about few people."
+"""One sentence for all that is withheld to protect another figure: which one it protects would tell too much."""
 
 
 @dataclass
@@ -150,7 +159,8 @@ def protect(tables: Sequence[MeasureTable], policy: DisclosurePolicy) -> Protect
         _withhold_primary(cell, policy)
     links = _link(cells)
     groups = [group for table in tables for group in _find_groups(table.measure, cells)]
-    while _withhold_linked(links) or _withhold_complements(groups, policy):
+    siblings = _find_siblings(cells, policy)
+    while _withhold_linked(links) or _withhold_siblings(siblings) or _withhold_complements(groups, policy):
         pass
     figures = [_publish(cell, policy) for cell in cells.values()]
     figures.extend(_report_absent(table) for table in tables if table.frame.is_empty())
@@ -243,7 +253,34 @@ def _withhold_linked(links: list[_Link]) -> bool:
             link.dependent.reason = "A count that it is made of is withheld, and it would give that away."
             changed = True
         elif link.gives_count_away and not link.count.withheld:
-            link.count.reason = link.dependent.reason
+            link.count.reason = _GIVES_AWAY
+            changed = True
+    return changed
+
+
+def _find_siblings(cells: dict[Place, _Cell], policy: DisclosurePolicy) -> list[tuple[_Cell, _Cell]]:
+    """Pairs of counts of one cell, less than ``minimum_people`` apart: who knows the one knows the other."""
+    together: dict[tuple[str, str, str], list[_Cell]] = {}
+    pairs = []
+    for cell in cells.values():
+        # Zero says nothing about a count that is not.
+        if cell.statistic.kind is Kind.COUNT and cell.value:
+            together.setdefault(cell.place[:3], []).append(cell)
+            if cell.statistic.same_as is not None:
+                measure_id, statistic_id = resolve_reference(cell.measure, cell.statistic.same_as)
+                same = cells.get((measure_id, cell.breakdown, cell.dims_text, statistic_id))
+                if same is not None and same.value:
+                    pairs.append((cell, same))
+    for counts in together.values():
+        pairs.extend(combinations(counts, 2))
+    return [(a, b) for a, b in pairs if abs((a.value or 0) - (b.value or 0)) < policy.minimum_people]
+
+
+def _withhold_siblings(siblings: list[tuple[_Cell, _Cell]]) -> bool:
+    changed = False
+    for a, b in siblings:
+        if a.withheld != b.withheld:
+            (b if a.withheld else a).reason = _GIVES_AWAY
             changed = True
     return changed
 
@@ -254,12 +291,20 @@ class _Group:
 
     total: _Cell
     parts: tuple[_Cell, ...]
+    disjoint: bool
 
 
 def _find_groups(measure: Measure, cells: dict[Place, _Cell]) -> Iterator[_Group]:
     mine = [cell for cell in cells.values() if cell.measure.id == measure.id]
     for sums in measure.adds_up:
-        parts = [cell for cell in mine if cell.breakdown == sums.parts and cell.statistic.id == sums.statistic]
+        parts = [
+            cell
+            for cell in mine
+            if cell.breakdown == sums.parts
+            and cell.statistic.id == (sums.part_statistic or sums.statistic)
+            and sums.only.items() <= cell.dims.items()
+            and not (sums.other_than and sums.other_than.items() <= cell.dims.items())
+        ]
         totals = [cell for cell in mine if cell.breakdown == sums.total and cell.statistic.id == sums.statistic]
         for total in totals:
             if sums.members:
@@ -267,22 +312,32 @@ def _find_groups(measure: Measure, cells: dict[Place, _Cell]) -> Iterator[_Group
                 chosen = [part for part in parts if wanted <= set(part.dims[sums.members].split("+"))]
             else:
                 chosen = [part for part in parts if total.dims.items() <= part.dims.items()]
+            if sums.beside is not None:
+                chosen += [cells[place] for place in [(*total.place[:3], sums.beside)] if place in cells]
             if chosen:
-                yield _Group(total, tuple(sorted(chosen, key=lambda part: part.place)))
+                yield _Group(total, tuple(sorted(chosen, key=lambda part: part.place)), sums.disjoint)
 
 
 def _withhold_complements(groups: list[_Group], policy: DisclosurePolicy) -> bool:
     changed = False
     for group in groups:
-        while not group.total.withheld and (hidden := [part for part in group.parts if part.withheld]):
-            people = sum(part.people or 0 for part in hidden)
-            if len(hidden) >= 2 and people >= policy.minimum_people:
-                break
+        while not _is_closed(group, policy):
             shown = [part for part in group.parts if not part.withheld and (part.value or 0) > 0]
             chosen = min(shown, key=lambda part: (part.value or 0, part.place)) if shown else group.total
-            chosen.reason = "With the total, or with the parts of it, it would give away another withheld figure."
+            chosen.reason = _GIVES_AWAY
             changed = True
     return changed
+
+
+def _is_closed(group: _Group, policy: DisclosurePolicy) -> bool:
+    """Whether adding and subtracting within the sum gives nothing away that is withheld."""
+    hidden = [part for part in group.parts if part.withheld]
+    if group.total.withheld:
+        return bool(hidden) or not any(part.value for part in group.parts)
+    # Rows without people behind them count as themselves.
+    people = [round(part.value or 0) if part.people is None else part.people for part in hidden]
+    together = sum(people) if group.disjoint else max(people, default=0)
+    return not hidden or (len(hidden) >= 2 and together >= policy.minimum_people)
 
 
 # --- publishing -------------------------------------------------------------------------------------------------------
@@ -292,10 +347,9 @@ def _publish(cell: _Cell, policy: DisclosurePolicy) -> Figure:
     if cell.reason is not None:
         return _figure(cell, Status.WITHHELD, reason=cell.reason)
     kind = cell.statistic.kind
-    of_people = cell.people is not None
 
     def count(value: float | None) -> Decimal | None:
-        return None if value is None else Decimal(round_count(round(value), policy, of_people=of_people))
+        return None if value is None else Decimal(round_count(round(value), policy))
 
     if kind is Kind.COUNT_OF_THINGS:
         return _figure(cell, Status.PUBLISHED, value=_round(cell.value, "0.01"))

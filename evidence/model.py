@@ -47,6 +47,8 @@ class Statistic(Frozen):
     """The count that is the denominator, or that says how many cases are behind a median or a sum."""
     part_of: str | None = None
     """The count that this count is a part of."""
+    same_as: str | None = None
+    """A count of another measure that is the same number in the same cell, or nearly: shown or withheld together."""
     rest: Literal["protected", "open"] = "protected"
     """``open`` where it gives nobody away to be among the few of the whole who are not in the part."""
     money: bool = False
@@ -76,6 +78,16 @@ class AddsUp(Frozen):
     members: Name | None = None
     """A dimension of the parts that lists partners (``a+b``): a part belongs to every total all of whose dimensions'
     values are in the list."""
+    part_statistic: Name | None = None
+    """The statistic of the parts where it is not that of the total."""
+    only: dict[Name, str] = Field(default_factory=dict)
+    """Only parts with these values of their dimensions."""
+    other_than: dict[Name, str] = Field(default_factory=dict)
+    """No parts with these values of their dimensions."""
+    beside: Name | None = None
+    """A statistic of the total's own cell that is a part as well."""
+    disjoint: bool = False
+    """Nobody is behind two of the parts, so that the people behind them may be added up."""
 
 
 class Measure(Frozen):
@@ -113,10 +125,15 @@ class Measure(Frozen):
         raise KeyError(f"measure {self.id} declares no statistic {statistic_id}")
 
     def breakdown(self, breakdown_id: str) -> Breakdown:
-        """The breakdown of that id; KeyError where the measure declares none."""
+        """The breakdown of that id; KeyError where the measure declares none.
+
+        Every measure has ``all``: that it is not available is said of the whole, also where it has no figure of it.
+        """
         for breakdown in self.breakdowns:
             if breakdown.id == breakdown_id:
                 return breakdown
+        if breakdown_id == "all":
+            return Breakdown(id="all", label="The whole partnership")
         raise KeyError(f"measure {self.id} declares no breakdown {breakdown_id}")
 
     @property
@@ -211,8 +228,13 @@ class Draft(Frozen):
 
     @property
     def figures_digest(self) -> str:
-        """What an approval binds to."""
+        """Digest of the figures alone."""
         return self.release.figures_digest
+
+    @property
+    def approval_digest(self) -> str:
+        """What an approval binds to, see :func:`approval_digest`."""
+        return approval_digest(self.release, self.figures)
 
 
 def write_number(value: Decimal | None) -> str | None:
@@ -246,6 +268,18 @@ def digest_figures(figures: Iterable[Figure]) -> str:
         digest.update(json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode())
         digest.update(b"\n")
     return digest.hexdigest()
+
+
+def approval_digest(release: Release, figures: Iterable[Figure]) -> str:
+    """SHA-256 over all that is approved together: the figures, what was chosen for the release (periods, partners left
+    out and why), the snapshot and the text of the agreement. 64 hex characters."""
+    bound = [
+        digest_figures(figures),
+        json.dumps(release.parameters, sort_keys=True, separators=(",", ":")),
+        release.snapshot_digest,
+        release.agreement_digest,
+    ]
+    return hashlib.sha256(json.dumps(bound, separators=(",", ":")).encode()).hexdigest()
 
 
 def find_figure(

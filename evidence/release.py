@@ -19,7 +19,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from evidence.disclosure import ProtectedTables
-from evidence.model import Draft, Figure, Release, ReleaseState, digest_figures, sort_figures
+from evidence.model import Draft, Figure, Release, ReleaseState, approval_digest, digest_figures, sort_figures
 from protocol.errors import ReleaseRefused
 from protocol.model import Agreement
 
@@ -97,9 +97,10 @@ def prepare_draft(
     code_version: str,
     now: datetime,
 ) -> Draft:
-    """Record the protected figures as the draft ``release_id``; its ``figures_digest`` is what an approval binds to.
+    """Record the protected figures as the draft ``release_id``; its ``approval_digest`` is what an approval binds to.
 
-    An existing draft of that id is replaced, and an equal one left as it is. ``parameters`` says what was chosen for
+    An existing draft of that id is replaced, and an equal one left as it is; where a later release was published in
+    the meantime, the draft takes the next number. ``parameters`` says what was chosen for
     this release (JSON). Raises ReleaseRefused where a release of that id was published with other figures.
     """
     figures = sort_figures(tables.figures)
@@ -143,12 +144,28 @@ def prepare_draft(
                 ),
                 row,
             )
+        if existing is not None and _find_later(conn, existing.number) is not None:
+            conn.execute(
+                text(
+                    "update evidence.release set prepared_at = :prepared_at,"
+                    " number = (select max(number) + 1 from evidence.release) where release_id = :release_id"
+                ),
+                row,
+            )
         if _read_figures(conn, "governance.draft_figure", release_id) != figures:
             conn.execute(text("delete from governance.draft_figure where release_id = :id"), {"id": release_id})
             _insert_draft_figures(conn, release_id, figures)
         release = read_release(conn, release_id)
         assert release is not None
         return Draft(release=release, figures=figures)
+
+
+def _find_later(conn: Connection, number: int) -> int | None:
+    """The highest number above this one of a release that is or was published."""
+    later = conn.execute(
+        text("select max(number) from evidence.release where number > :number and state <> 'draft'"), {"number": number}
+    ).scalar_one()
+    return None if later is None else int(later)
 
 
 def _differs(existing: Release, row: dict[str, Any]) -> bool:
@@ -188,13 +205,18 @@ def publish(
     expected_figures_digest: str,
     check_snapshot: Callable[[Connection, str], str],
     now: datetime,
+    agreement_digest: str | None = None,
+    expected_approval_digest: str | None = None,
 ) -> Release:
     """Publish the approved draft; the release published before becomes superseded. All in one transaction.
 
-    ``expected_figures_digest`` is the digest that was approved. ``check_snapshot(conn, snapshot_id)`` returns the
+    ``expected_figures_digest`` and ``expected_approval_digest`` are the digests that were approved (of the figures, and
+    of all that :func:`evidence.model.approval_digest` binds); ``agreement_digest`` is that of the agreement in force
+    now. What is None is not compared. ``check_snapshot(conn, snapshot_id)`` returns the
     snapshot's digest as it is now, in this transaction: an erasure or withdrawal since the approval changes it.
     Publishing again what is published changes nothing. Raises ReleaseRefused where the approval has no approver or no
-    reason, the figures or the snapshot changed, or the draft does not exist.
+    reason, the figures, what they cover, the agreement or the snapshot changed, a later release was published since the
+    draft was prepared, or the draft does not exist.
     """
     _require_reason(reason, "approved")
     if not approver.strip():
@@ -204,6 +226,7 @@ def publish(
         if release is None:
             raise ReleaseRefused(f"there is no draft of a release {release_id}")
         if release.state is ReleaseState.PUBLISHED and release.figures_digest == expected_figures_digest:
+            _compare_approval(release, _read_figures(conn, "evidence.figure", release_id), expected_approval_digest)
             return release
         if release.state is not ReleaseState.DRAFT:
             raise ReleaseRefused(f"release {release_id} is {release.state.value} and is not published again")
@@ -212,6 +235,13 @@ def publish(
             raise ReleaseRefused(f"release {release_id} has no figures")
         if not digest_figures(figures) == release.figures_digest == expected_figures_digest:
             raise ReleaseRefused(f"release {release_id}: its figures are not those that were approved; approve it anew")
+        _compare_approval(release, figures, expected_approval_digest)
+        if agreement_digest is not None and agreement_digest != release.agreement_digest:
+            raise ReleaseRefused(f"release {release_id}: prepared under another text of the agreement; prepare it anew")
+        if (later := _find_later(conn, release.number)) is not None:
+            raise ReleaseRefused(
+                f"release {release_id}: release {later} was published since it was prepared; prepare it anew"
+            )
         if check_snapshot(conn, release.snapshot_id) != release.snapshot_digest:
             raise ReleaseRefused(
                 f"release {release_id}: the submissions that it was made from changed since; prepare it anew"
@@ -235,6 +265,14 @@ def publish(
         published = read_release(conn, release_id)
         assert published is not None
         return published
+
+
+def _compare_approval(release: Release, figures: tuple[Figure, ...], expected: str | None) -> None:
+    if expected is not None and approval_digest(release, figures) != expected:
+        raise ReleaseRefused(
+            f"release {release.release_id}: the figures, or what they cover and were made from, are not what was"
+            " approved; approve it anew"
+        )
 
 
 def withdraw(conn: Connection, *, release_id: str, reason: str, by: str, now: datetime) -> Release:

@@ -206,7 +206,7 @@ def _referral_card(source: _Source) -> Card:
     lost = source.one("referral_outcome", "lost_share")
     lines: list[str | None] = []
     if share is not None and share.denominator is not None:
-        lines.append(f"Of {write_count(share.denominator)} referrals between partners.")
+        lines.append(f"Of {write_count(share.denominator)} referrals that were answered.")
     if lost is not None and _is_shown(lost):
         lines.append(f"{_percent(lost)} of those that can be followed were lost on the way.")
     return _card("Referrals accepted", "referral", share, _percent(share), *lines)
@@ -271,6 +271,8 @@ def _overlap_section(source: _Source) -> Section:
     charts: list[Chart] = []
     people = {f.dims["partner"]: f for f in source.all_of("overlap", "partner", "people")}
     shared = {f.dims["partner"]: f for f in source.all_of("overlap", "partner", "shared_people")}
+    # Published on its own, so that it is withheld where it has to be; a difference of rounded counts would not be.
+    only = {f.dims["partners"]: f for f in source.all_of("overlap", "set", "people") if f.dims["size"] == "1"}
     parts = ("Also known to another partner", "Known to this partner only")
     rows: list[dict[str, Any]] = []
     for partner, figure in sorted(people.items(), key=lambda item: -(item[1].value or 0)):
@@ -278,7 +280,8 @@ def _overlap_section(source: _Source) -> Section:
         if figure.value is None or also is None or also.value is None:
             rows.append({"label": source.label(figure), "part": parts[0], "value": None, "text": "withheld"})
             continue
-        alone = figure.value - also.value
+        alone = only.get(partner)
+        alone_text = "0" if alone is None else source.text(alone)
         rows.append(
             {
                 "label": source.label(figure),
@@ -288,7 +291,12 @@ def _overlap_section(source: _Source) -> Section:
             }
         )
         rows.append(
-            {"label": source.label(figure), "part": parts[1], "value": float(alone), "text": write_count(alone)}
+            {
+                "label": source.label(figure),
+                "part": parts[1],
+                "value": 0.0 if alone is None else _number(alone),
+                "text": alone_text,
+            }
         )
     brief = shorten_labels(row["label"] for row in rows)
     rows = [{**row, "label": brief[row["label"]]} for row in rows]
@@ -357,7 +365,7 @@ def _referral_section(source: _Source) -> Section:
     one = {name: source.one("referral_outcome", name) for name in source.measures["referral_outcome"].statistic_ids}
     answer = _tell(
         source,
-        ("Of the referrals between partners, {} were accepted,", one["accepted_share"]),
+        ("Of the referrals between partners that have an answer, {} were accepted,", one["accepted_share"]),
         ("half of these within {} days of sending;", one["median_days_to_acceptance"]),
         ("half had their first contact within {} days of acceptance.", one["median_days_to_first_contact"]),
         ("Where it is known, {} arrived with their assessment.", one["passed_on_share"]),
@@ -623,18 +631,19 @@ def _make_coverage(source: _Source) -> Coverage | None:
     }
     if not accepted:
         return None
-    periods = tuple(sorted({period for (_, period), f in accepted.items() if f.value}))
+    has_data = {place for place, f in accepted.items() if f.value or f.status is Status.WITHHELD}
+    periods = tuple(sorted({period for _, period in has_data}))
     partners = sorted({partner for partner, _ in accepted}, key=lambda p: source.labels.dim("partner", p))
 
     def cell(partner: str, period: str) -> str:
         figure, held = accepted.get((partner, period)), held_back.get((partner, period))
-        if figure is None or not figure.value:
+        if figure is None or (figure.status is Status.PUBLISHED and not figure.value):
             return "no data"
         back = source.text(held) if held is not None else "0"
         return f"{source.text(figure)} rows" + ("" if back == "0" else f", {back} held back")
 
     rows = ((source.labels.dim("partner", p), tuple(cell(p, period) for period in periods)) for p in partners)
-    return Coverage(periods, tuple(rows), len({partner for (partner, _), f in accepted.items() if f.value}))
+    return Coverage(periods, tuple(rows), len({partner for partner, _ in has_data}))
 
 
 def _count_withheld(figures: Sequence[Figure]) -> list[tuple[str, int]]:

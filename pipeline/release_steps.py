@@ -106,7 +106,9 @@ def link_and_mark(
         linkage_run = f"{run_id}/{snapshot.id}"
         _link(conn, everything, snapshot, agreement, linkage_run, keys, now)
         if everything.id != snapshot.id:
-            close_snapshot(conn, everything.id, now)
+            # The published release or a draft may be over everything: then it stays open for them.
+            with suppress(LinkarmsError):
+                close_snapshot(conn, everything.id, now)
         present_snapshot(conn, snapshot.id, agreement)
         if explain_unmarkable(agreement) is None:
             write_marks(conn, snapshot.id, mark_repeats(conn, agreement.measures.repeat_window_days))

@@ -15,10 +15,12 @@ statistics:
     label: People assessed in any domain
     kind: count
     unit: people
+    same_as: repeat_assessment.people_assessed
   people_in_domain:
     label: People assessed in the domain
     kind: count
     unit: people
+    same_as: repeat_assessment.people_assessed
   domain_share:
     label: Share of the people assessed
     kind: share

@@ -29,6 +29,9 @@ statistics:
     label: Outcomes of people who could not be linked, counted apart
     kind: count
     unit: outcomes
+adds_up:
+  - {statistic: people_achieved, parts: outcome, total: all}
+  - {statistic: people_achieved, parts: period, total: all}
 caveats:
   - One person's outcome counts once, whichever partner reported it and however often.
   - People with an outcome but no enrolment at any partner are left out of both the numerator and the denominator.

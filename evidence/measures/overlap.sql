@@ -17,6 +17,7 @@ statistics:
     label: Different people
     kind: count
     unit: people
+    same_as: reach.unique_people
   shared_people:
     label: People known to two or more partners
     kind: count
@@ -29,10 +30,15 @@ statistics:
     of: shared_people
     over: people
 adds_up:
-  - {statistic: people, parts: size, total: all}
-  - {statistic: people, parts: set, total: size}
-  - {statistic: people, parts: set, total: partner, members: partners}
-  - {statistic: people, parts: set, total: pair, members: partners}
+  - {statistic: people, parts: size, total: all, disjoint: true}
+  - {statistic: people, parts: set, total: size, disjoint: true}
+  - {statistic: people, parts: set, total: partner, members: partners, disjoint: true}
+  - {statistic: people, parts: set, total: pair, members: partners, disjoint: true}
+  - {statistic: shared_people, part_statistic: people, parts: size, other_than: {size: "1"}, total: all, disjoint: true}
+  - {statistic: shared_people, part_statistic: people, parts: set, other_than: {size: "1"}, total: all, disjoint: true}
+  - {statistic: shared_people, part_statistic: people, parts: set, other_than: {size: "1"}, total: partner, members: partners, disjoint: true}
+  - {statistic: people, parts: size, only: {size: "1"}, beside: shared_people, total: all, disjoint: true}
+  - {statistic: people, parts: set, only: {size: "1"}, beside: shared_people, total: partner, members: partners, disjoint: true}
 caveats:
   - A set is exact; people known to A and B and nobody else are in the set of A and B only.
   - A pair is not; people known to A and B are in the pair whoever else knows them.

@@ -33,10 +33,17 @@ statistics:
     label: Periods with data
     kind: count_of_things
     unit: periods
+adds_up:
+  - {statistic: rows_received, parts: partner_period_table, total: partner_period}
+  - {statistic: rows_received, parts: partner_period, total: partner}
+  - {statistic: rows_accepted, parts: partner_period_table, total: partner_period}
+  - {statistic: rows_accepted, parts: partner_period, total: partner}
+  - {statistic: rows_held_back, parts: partner_period_table, total: partner_period, disjoint: true}
+  - {statistic: rows_held_back, parts: partner_period, total: partner, disjoint: true}
 caveats:
   - Rows are not people; a person has many rows.
   - A partner that is named without a row has sent nothing for that period.
-  - Rows are rounded like people, because the rows of the person table are people.
+  - Rows are rounded like people, and rows of the person table are withheld like people, because they are people.
 */
 with summed as (
     select
@@ -67,7 +74,7 @@ cross join lateral (values
     ('rows_received', rows_received::numeric, null::numeric, null::numeric,
      case when is_people then rows_received end::bigint, null::bigint, null::bigint),
     ('rows_accepted', rows_accepted, null, null, case when is_people then rows_accepted end, null, null),
-    ('rows_held_back', rows_held_back, null, null, null, null, null),
+    ('rows_held_back', rows_held_back, null, null, case when is_people then rows_held_back end, null, null),
     ('accepted_share', rows_accepted::numeric / nullif(rows_received, 0), rows_accepted, rows_received, null, null, null)
 ) as s (statistic, value, numerator, denominator, people, base_people, rest_people)
 union all

@@ -23,17 +23,22 @@ statistics:
     label: People referred
     kind: count
     unit: people
+  answered:
+    label: Referrals with an answer
+    kind: count
+    unit: referrals
+    part_of: referrals
   accepted:
     label: Referrals accepted
     kind: count
     unit: referrals
-    part_of: referrals
+    part_of: answered
   accepted_share:
-    label: Share accepted
+    label: Share accepted of those with an answer
     kind: share
     unit: share of referrals
     of: accepted
-    over: referrals
+    over: answered
   passed_on_known:
     label: Referrals where it is known if the assessment was passed on
     kind: count
@@ -92,17 +97,46 @@ adds_up:
   - {statistic: referrals, parts: reported_by, total: all}
   - {statistic: referrals, parts: pair, total: sender}
   - {statistic: referrals, parts: pair, total: receiver}
+  - {statistic: people_referred, parts: sender, total: all}
+  - {statistic: people_referred, parts: receiver, total: all}
+  - {statistic: people_referred, parts: period, total: all}
+  - {statistic: people_referred, parts: status, total: all}
+  - {statistic: people_referred, parts: reported_by, total: all}
+  - {statistic: people_referred, parts: pair, total: sender}
+  - {statistic: people_referred, parts: pair, total: receiver}
+  - {statistic: answered, parts: sender, total: all}
+  - {statistic: answered, parts: receiver, total: all}
+  - {statistic: answered, parts: period, total: all}
+  - {statistic: answered, parts: pair, total: sender}
+  - {statistic: answered, parts: pair, total: receiver}
   - {statistic: accepted, parts: sender, total: all}
   - {statistic: accepted, parts: receiver, total: all}
   - {statistic: accepted, parts: period, total: all}
-  - {statistic: lost, parts: sender, total: all}
-  - {statistic: lost, parts: receiver, total: all}
-  - {statistic: lost, parts: period, total: all}
+  - {statistic: accepted, parts: pair, total: sender}
+  - {statistic: accepted, parts: pair, total: receiver}
+  - {statistic: passed_on_known, parts: sender, total: all}
+  - {statistic: passed_on_known, parts: receiver, total: all}
+  - {statistic: passed_on_known, parts: period, total: all}
+  - {statistic: passed_on_known, parts: pair, total: sender}
+  - {statistic: passed_on_known, parts: pair, total: receiver}
   - {statistic: passed_on, parts: sender, total: all}
   - {statistic: passed_on, parts: receiver, total: all}
   - {statistic: passed_on, parts: period, total: all}
+  - {statistic: passed_on, parts: pair, total: sender}
+  - {statistic: passed_on, parts: pair, total: receiver}
+  - {statistic: followed_up, parts: sender, total: all}
+  - {statistic: followed_up, parts: receiver, total: all}
+  - {statistic: followed_up, parts: period, total: all}
+  - {statistic: followed_up, parts: pair, total: sender}
+  - {statistic: followed_up, parts: pair, total: receiver}
+  - {statistic: lost, parts: sender, total: all}
+  - {statistic: lost, parts: receiver, total: all}
+  - {statistic: lost, parts: period, total: all}
+  - {statistic: lost, parts: pair, total: sender}
+  - {statistic: lost, parts: pair, total: receiver}
 caveats:
-  - A sender's and a receiver's row of the same person between the same two partners are one referral where their sending dates are at most 14 days apart and each is the other's nearest. The receiver's word counts for what happened on arrival, the sender's for the sending date.
+  - A sender's and a receiver's row of the same person between the same two partners are one referral where their sending dates are at most 14 days apart; where there are several, the first sent is the first received. Once the receiver has answered, its word counts for what happened on arrival; the sender's counts for the sending date.
+  - A referral has an answer where it was accepted, declined or withdrawn; referrals still without one are outside the share accepted.
   - A referral counts as lost where the receiver's data shows no open enrolment of the person from the sending date to the agreement's last day; declined and withdrawn referrals have an answer and are left out, and so are referrals too recent to judge from the receiver's latest data.
   - Only linked people can be followed from one partner to the next.
   - Days counted backwards (accepted before sent) are faults of the data and are left out of the medians.
@@ -128,36 +162,79 @@ between_partners as (
         and receiver in (select partner_id from partner)
 ),
 
--- The sender's and the receiver's row of one referral: each is the other's nearest, at most 14 days apart.
+-- Rows of one person from one partner to the same other, parted where more than 14 days pass without one.
+spaced as (
+    select
+        *,
+        case when sent_on - lag(sent_on) over w <= 14 then 0 else 1 end as begins
+    from between_partners
+    window w as (partition by person_id, sender, receiver order by sent_on, row_key collate "C")
+),
+
+grouped as (
+    select
+        *,
+        sum(begins) over (
+            partition by person_id, sender, receiver order by sent_on, row_key collate "C"
+        ) as run
+    from spaced
+),
+
+numbered as (
+    select
+        *,
+        row_number() over (
+            partition by person_id, sender, receiver, run, direction order by sent_on, row_key collate "C"
+        ) as place
+    from grouped
+),
+
+-- The sender's and the receiver's row of one referral: the first sent is the first received, the second the second.
+in_order as (
+    select s.row_key as sent_key, r.row_key as received_key
+    from numbered as s
+    inner join numbered as r using (person_id, sender, receiver, run, place)
+    where s.direction = 'sent' and r.direction = 'received' and abs(r.sent_on - s.sent_on) <= 14
+),
+
+-- Rows left over where one partner reports more than the other: each is the other's nearest, at most 14 days apart.
 candidate as (
     select
         s.row_key as sent_key,
         r.row_key as received_key,
         row_number() over (
-            partition by s.partner_id, s.row_key
-            order by abs(r.sent_on - s.sent_on), r.sent_on, r.row_key collate "C"
+            partition by s.row_key order by abs(r.sent_on - s.sent_on), r.sent_on, r.row_key collate "C"
         ) as rank_for_sender,
         row_number() over (
-            partition by r.partner_id, r.row_key
-            order by abs(r.sent_on - s.sent_on), s.sent_on, s.row_key collate "C"
+            partition by r.row_key order by abs(r.sent_on - s.sent_on), s.sent_on, s.row_key collate "C"
         ) as rank_for_receiver
-    from between_partners as s
-    inner join between_partners as r
-        on s.direction = 'sent' and r.direction = 'received'
-        and s.person_id = r.person_id and s.sender = r.sender and s.receiver = r.receiver
-        and abs(r.sent_on - s.sent_on) <= 14
+    from numbered as s
+    inner join numbered as r using (person_id, sender, receiver, run)
+    where s.direction = 'sent' and r.direction = 'received' and abs(r.sent_on - s.sent_on) <= 14
+        and s.row_key not in (select sent_key from in_order)
+        and r.row_key not in (select received_key from in_order)
 ),
 
 matched as (
+    select sent_key, received_key from in_order
+    union all
     select sent_key, received_key from candidate where rank_for_sender = 1 and rank_for_receiver = 1
 ),
 
 reconciled as (
     select
         s.row_key as referral_key, s.person_id, s.sender, s.receiver, s.sent_on,
-        coalesce(r.accepted_on, s.accepted_on) as accepted_on,
-        coalesce(r.first_contact_on, s.first_contact_on) as first_contact_on,
-        coalesce(nullif(r.status, 'unknown'), s.status) as status,
+        -- A receiver that has answered is believed in full: a date that it does not give was not.
+        case when r.status not in ('sent', 'unknown') then r.accepted_on else coalesce(r.accepted_on, s.accepted_on) end
+            as accepted_on,
+        case
+            when r.status not in ('sent', 'unknown') then r.first_contact_on
+            else coalesce(r.first_contact_on, s.first_contact_on)
+        end as first_contact_on,
+        case
+            when r.status not in ('sent', 'unknown') then r.status
+            else coalesce(nullif(s.status, 'unknown'), r.status)
+        end as status,
         coalesce(nullif(r.assessment_passed_on, 'unknown'), s.assessment_passed_on) as assessment_passed_on,
         case when r.row_key is null then 'sender only' else 'sender and receiver' end as reported_by
     from between_partners as s
@@ -194,7 +271,8 @@ judged as (
     select
         r.*,
         p.period,
-        r.accepted_on is not null or r.status = 'accepted' as is_accepted,
+        r.accepted_on is not null or coalesce(r.status = 'accepted', false) as is_accepted,
+        r.accepted_on is not null or coalesce(r.status in ('accepted', 'declined', 'withdrawn'), false) as is_answered,
         r.assessment_passed_on in ('yes', 'no') as is_passed_known,
         r.assessment_passed_on = 'yes' as is_passed,
         case when r.accepted_on >= r.sent_on then r.accepted_on - r.sent_on end as days_to_acceptance,
@@ -227,7 +305,9 @@ counted as (
         count(distinct person_id) as people,
         count(*) filter (where is_accepted) as accepted,
         count(distinct person_id) filter (where is_accepted) as people_accepted,
-        count(distinct person_id) filter (where is_accepted is not true) as people_not_accepted,
+        count(*) filter (where is_answered) as answered,
+        count(distinct person_id) filter (where is_answered) as people_answered,
+        count(distinct person_id) filter (where is_answered and not is_accepted) as people_not_accepted,
         count(*) filter (where is_passed_known) as passed_on_known,
         count(distinct person_id) filter (where is_passed_known) as people_passed_known,
         count(*) filter (where is_passed) as passed_on,
@@ -254,9 +334,10 @@ from counted
 cross join lateral (values
     ('referrals', referrals::numeric, null::numeric, null::numeric, people, null::bigint, null::bigint),
     ('people_referred', people, null, null, people, null, null),
-    ('accepted', accepted, null, null, people_accepted, people, people_not_accepted),
-    ('accepted_share', accepted::numeric / nullif(referrals, 0), accepted, referrals,
-     people_accepted, people, people_not_accepted),
+    ('answered', answered, null, null, people_answered, people, null),
+    ('accepted', accepted, null, null, people_accepted, people_answered, people_not_accepted),
+    ('accepted_share', accepted::numeric / nullif(answered, 0), accepted, answered,
+     people_accepted, people_answered, people_not_accepted),
     ('passed_on_known', passed_on_known, null, null, people_passed_known, people, null),
     ('passed_on', passed_on, null, null, people_passed, people_passed_known, people_not_passed),
     ('passed_on_share', passed_on::numeric / nullif(passed_on_known, 0), passed_on, passed_on_known,

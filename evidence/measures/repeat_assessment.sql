@@ -71,6 +71,10 @@ adds_up:
   - {statistic: repeats, parts: partner, total: all}
   - {statistic: repeats, parts: period, total: all}
   - {statistic: repeats, parts: pair, total: partner}
+  - {statistic: people_repeated, parts: pair, total: partner}
+  - {statistic: repeats_after_own, parts: domain, total: all}
+  - {statistic: repeats_after_own, parts: partner, total: all}
+  - {statistic: repeats_after_own, parts: period, total: all}
   - {statistic: reviews, parts: domain, total: all}
   - {statistic: reviews, parts: partner, total: all}
   - {statistic: reviews, parts: period, total: all}

@@ -47,6 +47,7 @@ statistics:
     unit: client records
 adds_up:
   - {statistic: moves, parts: programme_transition, total: transition}
+  - {statistic: people_moved, parts: programme_transition, total: transition}
 caveats:
   - A person counts once in a stage, whichever partner reported it and however often it was entered.
   - The same stage reported twice running, by one partner or two, is one stay.

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from datetime import UTC, datetime
+from decimal import Decimal
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -16,9 +17,9 @@ import polars as pl
 import pytest
 
 from evidence.approval import approval_text
-from evidence.catalogue import MeasureTable, load_measures
-from evidence.disclosure import ProtectedTables, make_policy
-from evidence.model import Draft, Figure, Kind, Release, ReleaseState, Status, find_figure
+from evidence.catalogue import SCHEMA, MeasureTable, load_measures
+from evidence.disclosure import ProtectedTables, make_policy, protect
+from evidence.model import Draft, Figure, Kind, Measure, Release, ReleaseState, Status, find_figure
 from evidence.package import make_safe, write_package
 from evidence.report import render_report
 from protocol.errors import ReleaseRefused
@@ -73,6 +74,87 @@ def package(
 def test_every_measure_of_the_catalogue_has_figures_in_the_sample(sample: ProtectedTables) -> None:
     shown = {figure.measure for figure in sample.figures if figure.status is Status.PUBLISHED}
     assert shown == {measure.id for measure in MEASURES}
+
+
+def test_every_sum_that_adds_up_in_the_sample_is_declared(sample_tables: tuple[MeasureTable, ...]) -> None:
+    found, undeclared = 0, []
+    for table in sample_tables:
+        measure = table.measure
+        cells: dict[tuple[str, str], list[tuple[dict[str, str], float]]] = {}
+        for row in table.frame.iter_rows(named=True):
+            if measure.statistic(row["statistic"]).kind in (Kind.COUNT, Kind.SUM):
+                cell = (json.loads(row["dims"]), row["value"])
+                cells.setdefault((row["statistic"], row["breakdown"]), []).append(cell)
+        declared = {(sums.statistic, sums.parts, sums.total) for sums in measure.adds_up if not sums.part_statistic}
+        # Parts of parts are parts.
+        declared |= {(a[0], a[1], b[2]) for a in declared for b in declared if (a[0], a[2]) == (b[0], b[1])}
+        for (statistic, parts), members in cells.items():
+            for (other, total), totals in cells.items():
+                if statistic == other and parts != total and _adds_up(members, totals):
+                    found += 1
+                    if (statistic, parts, total) not in declared:
+                        undeclared.append(f"{measure.id}: {statistic} of {parts} adds up to {total}")
+    assert not undeclared, "; ".join(undeclared)
+    assert found > 40
+
+
+def _adds_up(parts: list[tuple[dict[str, str], float]], totals: list[tuple[dict[str, str], float]]) -> bool:
+    """Whether the parts of every total add up to it, and at least one total is no single part."""
+    is_sum = False
+    for dims, total in totals:
+        mine = [value for place, value in parts if dims.items() <= place.items() and value]
+        if abs(sum(mine) - total) > 0.001:
+            return False
+        is_sum = is_sum or len(mine) > 1
+    return is_sum
+
+
+@pytest.mark.parametrize("measure", MEASURES, ids=lambda measure: measure.id)
+@pytest.mark.parametrize("missing", [None, "The agreement shares no assessment.domain, which this measure needs."])
+def test_a_release_without_the_figures_of_a_measure_is_packaged(
+    release: Release,
+    sample_tables: tuple[MeasureTable, ...],
+    agreement: Agreement,
+    tmp_path: Path,
+    measure: Measure,
+    missing: str | None,
+) -> None:
+    empty = MeasureTable(measure, pl.DataFrame(schema=SCHEMA), missing)
+    tables = [empty if table.measure.id == measure.id else table for table in sample_tables]
+    protected = protect(tables, make_policy(agreement))
+    without = release.model_copy(update={"figures_digest": protected.digest})
+    folder = write_package(without, protected.figures, MEASURES, agreement, tmp_path / "release")
+    (row,) = csv.DictReader(io.StringIO((folder / "measures" / f"{measure.id}.csv").read_text()))
+    assert (row["breakdown"], row["value"], row["status"]) == ("all", "", "not_available")
+    assert row["reason"] == (missing or "The snapshot has no row that it could be worked out from.")
+    assert (folder / "report.html").is_file()
+    draft = Draft(release=without, figures=protected.figures)
+    assert row["reason"] in approval_text(draft, (release, protected.figures), MEASURES, agreement, {})
+
+
+def test_the_same_number_in_two_measures_is_withheld_in_both_or_in_neither(
+    sample: ProtectedTables, sample_tables: tuple[MeasureTable, ...]
+) -> None:
+    by_place = {figure.place: figure for figure in sample.figures}
+    compared = 0
+    for figure in sample.figures:
+        same = next(m for m in MEASURES if m.id == figure.measure).statistic(figure.statistic).same_as
+        if same is not None:
+            other = by_place.get((same.partition(".")[0], figure.breakdown, figure.dims_text, same.partition(".")[2]))
+            if other is not None and figure.statistic != "people_with_any":
+                assert other.status is figure.status
+                compared += 1
+    assert compared > 5
+
+
+def test_few_rows_of_the_person_table_are_withheld_as_people_are(sample: ProtectedTables) -> None:
+    held = [
+        f
+        for f in sample.figures
+        if (f.measure, f.statistic) == ("partnership", "rows_held_back") and f.dims.get("table") == "person"
+    ]
+    assert held
+    assert {f.status for f in held} == {Status.WITHHELD}
 
 
 def test_no_published_count_of_people_in_the_sample_is_below_the_agreed_minimum(
@@ -211,6 +293,24 @@ def test_a_release_with_nothing_available_still_has_a_report(release: Release, a
     assert "shares no assessment.domain" in words
 
 
+def test_people_whom_one_partner_alone_knows_are_read_and_not_worked_out(
+    release: Release, sample: ProtectedTables, agreement: Agreement
+) -> None:
+    def change(figure: Figure) -> Figure:
+        if (figure.measure, figure.breakdown, figure.dims.get("size")) == ("overlap", "set", "1"):
+            withheld = {"value": None, "status": Status.WITHHELD, "reason": "Few."}
+            return figure.model_copy(
+                update=withheld if figure.dims["partners"] == "harbour_trust" else {"value": Decimal(7654)}
+            )
+        return figure
+
+    page = render_report(release, [change(figure) for figure in sample.figures], MEASURES, agreement)
+    chart = page[page.index('id="overlap-partners') :]
+    chart = chart[: chart.index("</svg>")]
+    assert "7,654" in chart
+    assert "withheld" in chart
+
+
 def test_markup_in_a_reason_is_text_in_the_report(
     release: Release, sample: ProtectedTables, agreement: Agreement
 ) -> None:
@@ -329,3 +429,52 @@ def test_the_approval_page_tells_what_changed_since_the_last_release(
     page = approval_text(Draft(release=release, figures=sample.figures), previous, MEASURES, agreement, {})
     assert "Against release 1: 3 figures are new, 0 are gone, 1 changed" in page
     assert "| Reach: different people | 5 |" in page
+
+
+def test_the_approval_page_says_what_the_release_covers_and_who_was_left_out(
+    release: Release, sample: ProtectedTables, agreement: Agreement
+) -> None:
+    parameters = {
+        "periods": ["2026-Q2", "2026-Q3"],
+        "partners": ["castle_borough", "harbour_trust"],
+        "left_out": ["riverside_nhs"],
+        "left_out_reason": "Changed | its <b>system</b>\n## Approved",
+    }
+    draft = Draft(release=release.model_copy(update={"parameters": parameters}), figures=sample.figures)
+    page = approval_text(draft, None, MEASURES, agreement, {})
+    covers = page[page.index("### What it covers") : page.index("### Headline figures")]
+    names = {partner.id: partner.name for partner in agreement.partners}
+    assert "| Periods | 2026-Q2, 2026-Q3 |" in covers
+    assert f"| Partners whose data is in | {names['castle_borough']}, {names['harbour_trust']} |" in covers
+    assert f"| Partners left out on purpose | {names['riverside_nhs']} |" in covers
+    assert "| Why partners were left out | Changed / its (b)system(/b) ## Approved |" in covers
+    without = next(line for line in covers.splitlines() if line.startswith("| Partners without data |"))
+    assert names["bridge_housing"] in without
+    assert names["riverside_nhs"] not in without
+
+
+def test_partners_are_not_said_to_be_without_data_where_some_were_left_out_unnamed(
+    release: Release, sample: ProtectedTables, agreement: Agreement
+) -> None:
+    parameters = {"periods": ["2026-Q2"], "partners": ["harbour_trust"], "left_out_reason": "Changed its system"}
+    draft = Draft(release=release.model_copy(update={"parameters": parameters}), figures=sample.figures)
+    page = approval_text(draft, None, MEASURES, agreement, {})
+    assert "| Partners left out, or without data |" in page
+    assert "| Partners without data |" not in page
+
+
+def test_the_digest_of_an_approval_changes_with_all_that_is_approved(
+    release: Release, sample: ProtectedTables, agreement: Agreement
+) -> None:
+    draft = Draft(release=release, figures=sample.figures)
+    changes = (
+        {"parameters": {**release.parameters, "periods": ["2026-Q2"]}},
+        {"snapshot_digest": "6e" * 32},
+        {"agreement_digest": "7f" * 32},
+    )
+    others = [Draft(release=release.model_copy(update=change), figures=sample.figures) for change in changes]
+    others.append(Draft(release=release, figures=sample.figures[1:]))
+    assert len({draft.approval_digest, *(other.approval_digest for other in others)}) == 5
+    shuffled = release.model_copy(update={"parameters": dict(reversed(release.parameters.items()))})
+    assert Draft(release=shuffled, figures=tuple(reversed(sample.figures))).approval_digest == draft.approval_digest
+    assert f"`{draft.approval_digest}`" in approval_text(draft, None, MEASURES, agreement, {})

@@ -151,6 +151,47 @@ def test_a_later_release_supersedes_the_earlier_one_and_keeps_its_figures(databa
             publish(conn, **approve(first))
 
 
+def test_an_older_draft_does_not_supersede_a_later_release(database: Any, prepare: Prepare) -> None:
+    first, second = prepare("r1", keep=30), prepare("r2", keep=40)
+    with database.pipeline.connect() as conn:
+        publish(conn, **approve(second))
+        with pytest.raises(ReleaseRefused, match="release 2 was published since"):
+            publish(conn, **approve(first))
+        current = read_current_release(conn)
+        assert current is not None
+        assert current.release_id == "r2"
+    # Prepared anew it is the next release, and may be approved.
+    again = prepare("r1", keep=30)
+    assert (again.release.number, again.figures) == (3, first.figures)
+    with database.pipeline.connect() as conn:
+        assert publish(conn, **approve(again)).number == 3
+
+
+def test_a_draft_under_another_text_of_the_agreement_is_not_published(
+    database: Any, prepare: Prepare, agreement: Agreement
+) -> None:
+    draft = prepare("r1", keep=20)
+    with database.pipeline.connect() as conn:
+        with pytest.raises(ReleaseRefused, match="another text of the agreement"):
+            publish(conn, **approve(draft, agreement_digest="0" * 64))
+        assert read_current_release(conn) is None
+        conn.rollback()
+        publish(conn, **approve(draft, agreement_digest=agreement.digest))
+
+
+def test_an_approval_binds_to_what_the_release_covers(database: Any, prepare: Prepare) -> None:
+    shown = prepare("r1", keep=20)
+    draft = prepare("r1", keep=20, parameters={"periods": ["2026-Q2"]})
+    assert draft.figures_digest == shown.figures_digest
+    with database.pipeline.connect() as conn:
+        with pytest.raises(ReleaseRefused, match="not what was approved"):
+            publish(conn, **approve(draft, expected_approval_digest=shown.approval_digest))
+        published = publish(conn, **approve(draft, expected_approval_digest=draft.approval_digest))
+        assert publish(conn, **approve(draft, expected_approval_digest=draft.approval_digest)) == published
+        with pytest.raises(ReleaseRefused, match="not what was approved"):
+            publish(conn, **approve(draft, expected_approval_digest=shown.approval_digest))
+
+
 def test_a_withdrawn_release_is_gone_for_readers_and_kept_on_record(database: Any, prepare: Prepare) -> None:
     draft = prepare("r1", keep=30)
     with database.pipeline.connect() as conn:
@@ -230,7 +271,7 @@ def test_a_process_killed_at_any_statement_leaves_the_old_release_whole(database
         )
 
     # The statements after the old release is superseded are the ones where a part could be left behind.
-    for stop_at in (5, 6, 7, 8):
+    for stop_at in (6, 7, 8, 9):
         assert run(stop_at).returncode == -signal.SIGKILL
         with database.pipeline.connect() as conn:
             current = read_current_release(conn)
@@ -246,7 +287,7 @@ def test_a_process_killed_at_any_statement_leaves_the_old_release_whole(database
         assert current is not None
         assert current.release_id == "r2"
         assert read_figures(conn, "r2") == second.figures
-    assert int(finished.stdout.split()[1]) >= 8
+    assert int(finished.stdout.split()[1]) >= 9
 
 
 def test_every_measure_has_a_documented_view_of_the_current_release(database: Any, prepare: Prepare) -> None:

@@ -61,7 +61,7 @@ def test_rows_more_than_fourteen_days_apart_are_two_referrals(pool: Any) -> None
     )
 
 
-def test_each_row_is_matched_once_with_its_nearest(pool: Any) -> None:
+def test_each_row_is_matched_once(pool: Any) -> None:
     pool.give(
         "referral",
         """
@@ -72,6 +72,71 @@ def test_each_row_is_matched_once_with_its_nearest(pool: Any) -> None:
         """,
     )
     assert pool.ask("referral_outcome", "all", "referrals", "accepted") == [("2", "1")]
+
+
+def test_the_first_sent_is_the_first_received_so_that_no_referral_counts_twice(pool: Any) -> None:
+    pool.give(
+        "referral",
+        """
+        partner | person | direction | other_partner | sent_on    | accepted_on | status
+        charity | ann    | sent      | council       | 2026-04-01 |             | sent
+        charity | ann    | sent      | council       | 2026-04-05 |             | sent
+        council | ann    | received  | charity       | 2026-04-05 | 2026-04-06  | accepted
+        council | ann    | received  | charity       | 2026-04-09 | 2026-04-10  | accepted
+        """,
+    )
+    # By the nearest date the second sent would take the first received, and the two left would count as two more.
+    assert pool.ask("referral_outcome", "reported_by", "referrals") == [("sender and receiver", "2")]
+    assert pool.ask("referral_outcome", "all", "median_days_to_acceptance") == [("5",)]
+
+
+def test_an_earlier_referral_that_never_arrived_does_not_take_a_later_ones_row(pool: Any) -> None:
+    pool.give(
+        "referral",
+        """
+        partner | person | direction | other_partner | sent_on    | status
+        charity | ann    | sent      | council       | 2026-04-01 | sent
+        charity | ann    | sent      | council       | 2026-07-01 | sent
+        council | ann    | received  | charity       | 2026-07-02 | accepted
+        charity | bob    | sent      | council       | 2026-04-01 | sent
+        charity | bob    | sent      | council       | 2026-04-13 | sent
+        council | bob    | received  | charity       | 2026-04-20 | accepted
+        """,
+    )
+    counted = dict(pool.ask("referral_outcome", "reported_by", "referrals"))
+    assert counted == {"sender and receiver": "2", "sender only": "2"}
+
+
+def test_a_receiver_that_has_answered_is_believed_over_the_sender(pool: Any) -> None:
+    pool.give(
+        "referral",
+        """
+        partner | person | direction | other_partner | sent_on    | accepted_on | status
+        charity | ann    | sent      | council       | 2026-04-01 | 2026-04-02  | accepted
+        council | ann    | received  | charity       | 2026-04-01 |             | declined
+        charity | bob    | sent      | council       | 2026-04-01 | 2026-04-05  | accepted
+        council | bob    | received  | charity       | 2026-04-01 |             | sent
+        """,
+    )
+    statistics = ("accepted_share", "median_days_to_acceptance")
+    assert pool.ask("referral_outcome", "all", *statistics) == [("1/2", "4")]
+
+
+def test_the_share_accepted_is_of_the_referrals_that_were_answered(pool: Any) -> None:
+    pool.give(
+        "referral",
+        """
+        partner | person | direction | other_partner | sent_on    | accepted_on | status
+        charity | ann    | sent      | council       | 2026-04-01 |             | accepted
+        charity | bob    | sent      | council       | 2026-04-01 |             | declined
+        charity | cat    | sent      | council       | 2026-04-01 |             | withdrawn
+        charity | dan    | sent      | council       | 2026-04-01 |             | sent
+        charity | eve    | sent      | council       | 2026-04-01 |             | unknown
+        charity | fay    | sent      | council       | 2026-04-01 |             |
+        """,
+    )
+    assert pool.ask("referral_outcome", "all", "referrals", "answered", "accepted_share") == [("6", "3", "1/3")]
+    assert pool.people_behind("referral_outcome", "all", "accepted_share") == [(1, 3, 2)]
 
 
 def test_people_who_are_not_linked_and_outside_organisations_are_apart(pool: Any) -> None:
@@ -158,7 +223,10 @@ def test_referrals_are_split_by_sender_receiver_pair_and_period(pool: Any) -> No
         council | cat    | received  | clinic        | 2025-12-31 | accepted
         """,
     )
-    assert pool.ask("referral_outcome", "sender", "accepted_share") == [("charity", "1/2"), ("clinic", "1/1")]
+    assert pool.ask("referral_outcome", "sender", "accepted", "referrals") == [
+        ("charity", "1", "2"),
+        ("clinic", "1", "1"),
+    ]
     assert pool.ask("referral_outcome", "receiver", "referrals") == [("clinic", "1"), ("council", "2")]
     assert pool.ask("referral_outcome", "pair", "referrals") == pool.expect(
         """

@@ -33,8 +33,10 @@ statistics:
   cost: {label: Cost, kind: product, unit: GBP, money: true, of: hours, over: people}
   rows: {label: Rows, kind: count, unit: rows}
 adds_up:
-  - {statistic: people, parts: area, total: all}
-  - {statistic: people, parts: set, total: partner, members: partners}
+  - {statistic: people, parts: area, total: all, disjoint: true}
+  - {statistic: people, parts: set, total: partner, members: partners, disjoint: true}
+  - {statistic: rows, parts: area, total: all}
+  - {statistic: returned, parts: area, total: all, disjoint: true}
 caveats: [Made up.]
 */
 select 1

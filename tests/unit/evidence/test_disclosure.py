@@ -1,14 +1,16 @@
 """Disclosure control: what is withheld, what is rounded, and that nobody can work the rest out by subtraction."""
 
+import json
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
+import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from evidence.catalogue import MeasureTable
+from evidence.catalogue import SCHEMA, MeasureTable, load_measures
 from evidence.disclosure import (
     DisclosurePolicy,
     ProtectedTables,
@@ -166,7 +168,7 @@ def test_none_or_all_of_a_group_is_flagged_as_class_disclosure(table: Make) -> N
 # --- what hangs together ----------------------------------------------------------------------------------------------
 
 
-def test_a_count_that_its_withheld_share_would_give_away_is_withheld(table: Make) -> None:
+def test_a_count_that_its_withheld_share_would_give_away_is_withheld_with_its_whole(table: Make) -> None:
     cells = (
         people("all", {}, 100),
         ("all", {}, "returned", {"value": 95, "people": 95, "base_people": 100}),
@@ -178,7 +180,8 @@ def test_a_count_that_its_withheld_share_would_give_away_is_withheld(table: Make
         ),
     )
     protected = protect([table(*cells)], POLICY)
-    assert (only(protected, "people").value, only(protected, "returned").value) == (100, None)
+    # The 100 are no more than 7 from the 95, so they would stand for them.
+    assert (only(protected, "people").value, only(protected, "returned").value) == (None, None)
 
 
 def test_one_withheld_part_takes_the_smallest_other_with_it(table: Make) -> None:
@@ -240,10 +243,6 @@ def test_a_table_that_contradicts_itself_stops_the_release(table: Make) -> None:
 
 
 def test_a_measure_that_the_agreement_cannot_feed_is_reported_as_not_available(visits: Any) -> None:
-    import polars as pl
-
-    from evidence.catalogue import SCHEMA
-
     absent = MeasureTable(visits, pl.DataFrame(schema=SCHEMA), "The agreement shares no visit.day.")
     (figure,) = protect([absent], POLICY).figures
     assert (figure.status, figure.value, figure.reason) == (
@@ -253,9 +252,121 @@ def test_a_measure_that_the_agreement_cannot_feed_is_reported_as_not_available(v
     )
 
 
-def test_rows_that_are_not_people_are_rounded_and_not_withheld(table: Make) -> None:
+def test_rows_that_are_not_people_are_not_withheld_and_are_rounded_by_the_rule_for_people(table: Make) -> None:
     protected = protect([table(("all", {}, "rows", {"value": 3}))], POLICY)
-    assert only(protected, "rows").value == 5
+    assert only(protected, "rows").value == round_count(3, POLICY) == 10
+
+
+def test_people_are_not_added_over_parts_that_share_them(table: Make) -> None:
+    def visits_by_area(*numbers: tuple[int, int]) -> list[tuple[Any, ...]]:
+        return [
+            ("all", {}, "rows", {"value": sum(rows for rows, _ in numbers), "people": 60}),
+            *(
+                ("area", {"area": str(number)}, "rows", {"value": rows, "people": people})
+                for number, (rows, people) in enumerate(numbers)
+            ),
+        ]
+
+    # The six people of one area may be the six of the other: they are six and not twelve.
+    protected = protect([table(*visits_by_area((30, 6), (90, 6), (60, 20), (200, 50)))], POLICY)
+    assert shown(protected, "area", "rows") == [None, None, None, 200]
+    # Where the parts are disjoint they are twelve, and enough.
+    assert shown(protect([table(*areas(6, 6, 20, 50))], POLICY), "area") == [None, None, 20, 50]
+
+
+def test_a_withheld_count_takes_the_counts_of_its_cell_that_would_stand_for_it(table: Make) -> None:
+    def cells(second: float) -> list[tuple[Any, ...]]:
+        rows = ("area", {"area": "2"}, "rows", {"value": second, "people": 20})
+        return [*areas(40, 3, 20), rows]
+
+    # 3 is few, 20 is its complement: 24 rows of the same 20 people would give the 20 back, 28 are another number.
+    near, far = protect([table(*cells(24))], POLICY), protect([table(*cells(28))], POLICY)
+    assert shown(near, "area") == [40, None, None]
+    assert (only(near, "rows").value, only(far, "rows").value) == (None, 30)
+    assert only(near, "rows").reason == "Together with other figures it would give away a figure about few people."
+
+
+def test_what_a_sibling_takes_with_it_is_protected_in_its_own_sum(table: Make) -> None:
+    rows = [
+        ("all", {}, "rows", {"value": 200, "people": 63}),
+        *(
+            ("area", {"area": str(number)}, "rows", {"value": value, "people": 20})
+            for number, value in ((0, 100), (1, 60), (2, 22))
+        ),
+    ]
+    protected = protect([table(*areas(40, 3, 20), *rows)], POLICY)
+    assert shown(protected, "area", "rows") == [100, None, None]
+
+
+def test_the_parts_of_a_withheld_total_do_not_add_up_to_it(table: Make) -> None:
+    cells = [
+        *areas(40, 30, 20),
+        # What the total may not show: 85 of the 90 people came back.
+        ("all", {}, "returned", {"value": 85, "people": 85, "base_people": 90}),
+        (
+            "all",
+            {},
+            "returned_share",
+            {"value": 85 / 90, "numerator": 85, "denominator": 90, "people": 85, "base_people": 90, "rest_people": 5},
+        ),
+    ]
+    protected = protect([table(*cells)], POLICY)
+    assert shown(protected, "all") == [None]
+    assert shown(protected, "area") == [40, 30, None]
+
+
+def test_reasons_do_not_tell_which_figure_a_withheld_one_protects(table: Make) -> None:
+    protected = protect([table(*areas(40, 3, 20, 0))], POLICY)
+    assert {figure.reason for figure in protected.withheld} == {
+        "Fewer than 8 people are behind it.",
+        "Together with other figures it would give away a figure about few people.",
+    }
+
+
+OVERLAP = next(measure for measure in load_measures() if measure.id == "overlap")
+
+
+def overlap(sizes: dict[str, int]) -> ProtectedTables:
+    """Protected figures of the measure of overlap for exact sets such as ``{"a": 40, "a+b": 3}``."""
+    rows: dict[tuple[str, str, str], int] = {}
+
+    def add(breakdown: str, statistic: str, count: int, **dims: str) -> None:
+        place = (breakdown, json.dumps(dims, sort_keys=True, separators=(",", ":")), statistic)
+        rows[place] = rows.get(place, 0) + count
+
+    for partners, count in sizes.items():
+        size = partners.count("+") + 1
+        add("set", "people", count, partners=partners, size=str(size))
+        add("size", "people", count, size=str(size))
+        for breakdown, dims in (("all", {}), *(("partner", {"partner": p}) for p in partners.split("+"))):
+            add(breakdown, "people", count, **dims)
+            add(breakdown, "shared_people", count if size > 1 else 0, **dims)
+    lines = [
+        {**dict.fromkeys(SCHEMA), "breakdown": b, "dims": d, "statistic": s, "value": count, "people": count}
+        for (b, d, s), count in rows.items()
+    ]
+    return protect([MeasureTable(OVERLAP, pl.DataFrame(lines, schema=SCHEMA))], POLICY)
+
+
+def test_people_less_shared_people_do_not_give_back_those_whom_one_partner_alone_knows() -> None:
+    protected = overlap({"a": 3, "b": 60, "a+b": 50, "a+b+c": 40, "b+c": 30, "c": 70})
+    alone = find_figure(protected.figures, "overlap", "people", "set", {"partners": "a", "size": "1"})
+    shared = find_figure(protected.figures, "overlap", "shared_people", "partner", {"partner": "a"})
+    everyone = find_figure(protected.figures, "overlap", "people", "partner", {"partner": "a"})
+    assert alone is not None
+    assert shared is not None
+    assert everyone is not None
+    assert alone.status is Status.WITHHELD
+    assert Status.WITHHELD in (shared.status, everyone.status)
+
+
+def test_shared_people_less_the_larger_sizes_do_not_give_a_size_back() -> None:
+    protected = overlap({"a": 12, "b": 12, "a+b": 50, "a+c": 40, "a+b+c": 3})
+    sizes = {f.dims["size"]: f.value for f in protected.figures if f.breakdown == "size"}
+    shared = find_figure(protected.figures, "overlap", "shared_people")
+    assert shared is not None
+    assert sizes["3"] is None
+    assert shared.value is None or sizes["2"] is None
 
 
 # --- properties -------------------------------------------------------------------------------------------------------
