@@ -33,6 +33,7 @@ from evidence.model import Figure, Measure, Release, digest_figures, sort_figure
 from evidence.report import render_report
 from protocol.errors import ReleaseRefused
 from protocol.model import Agreement
+from protocol.spreadsheet import neutralise
 
 _TEXT = "string"
 _NUMBER = "number"
@@ -79,7 +80,6 @@ _RELEASE_FIELDS = (
     "published_at",
 )
 _PARAMETERS = ("periods", "partners", "left_out_reason", "linkage_method", "minimum_people", "rounding_base")
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 Fields = Sequence[tuple[str, str, str]]
 Rows = list[list[str | None]]
@@ -197,11 +197,6 @@ def _make_measure_table(measure: Measure, figures: Sequence[Figure], labels: Lab
     return (*fields, *_VALUE_FIELDS), rows
 
 
-def make_safe(text: str) -> str:
-    """Text that no spreadsheet takes for a formula."""
-    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
-
-
 def _write_csv(fields: Fields, rows: Rows) -> bytes:
     numbers = {place for place, (_, kind, _) in enumerate(fields) if kind == _NUMBER}
     out = io.StringIO()
@@ -209,7 +204,7 @@ def _write_csv(fields: Fields, rows: Rows) -> bytes:
     writer.writerow([name for name, _, _ in fields])
     for row in rows:
         writer.writerow(
-            ["" if cell is None else cell if place in numbers else make_safe(cell) for place, cell in enumerate(row)]
+            ["" if cell is None else cell if place in numbers else neutralise(cell) for place, cell in enumerate(row)]
         )
     return out.getvalue().encode()
 

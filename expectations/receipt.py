@@ -18,6 +18,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from expectations.result import CheckResult, Kind, TableCounts
 from protocol.finding import Finding, Scope
 from protocol.model import Agreement, Contact, Frozen, Partner
+from protocol.spreadsheet import neutralise
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _REFUSING = (Scope.FILE, Scope.SUBMISSION)
@@ -311,9 +312,5 @@ def held_back_csv(result: CheckResult) -> bytes:
     writer = csv.writer(text, lineterminator="\r\n")
     writer.writerow(["table", "row", "rule", "how to mend"])
     for table, row, rule, mend in result.held_back.iter_rows():
-        writer.writerow([_as_text(table), row, _as_text(rule), _as_text(mend)])
+        writer.writerow([neutralise(table), row, neutralise(rule), neutralise(mend)])
     return text.getvalue().encode("utf-8-sig")
-
-
-def _as_text(cell: str) -> str:
-    return f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else cell

@@ -14,7 +14,6 @@ from intake.leak_scan import scan_for_identifiers
 from intake.manifest import Manifest, ManifestKind, read_manifest
 from intake.mapping import FilesRead, MappingError, SqlLimits, check_sql, map_tables
 from intake.reading import read_tables
-from intake.spreadsheet import neutralise
 from intake.submission import read_submission
 from intake.taking import Limits, TakenDrop, TakenFile, open_taken, take_in
 
@@ -34,7 +33,6 @@ __all__ = [
     "TakenFile",
     "check_sql",
     "map_tables",
-    "neutralise",
     "open_taken",
     "read_manifest",
     "read_submission",

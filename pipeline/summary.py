@@ -30,7 +30,7 @@ HEADLINES: Sequence[tuple[str, str, str]] = (
     ("Repeat assessments", "repeat_assessment", "repeats"),
     ("  as a share of eligible assessments", "repeat_assessment", "repeat_share"),
     ("Referrals", "referral_outcome", "referrals"),
-    ("  accepted", "referral_outcome", "accepted_share"),
+    ("  accepted, of those answered", "referral_outcome", "accepted_share"),
 )
 
 

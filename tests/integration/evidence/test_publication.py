@@ -19,8 +19,8 @@ import pytest
 from evidence.approval import approval_text
 from evidence.catalogue import SCHEMA, MeasureTable, load_measures
 from evidence.disclosure import ProtectedTables, make_policy, protect
-from evidence.model import Draft, Figure, Kind, Measure, Release, ReleaseState, Status, find_figure
-from evidence.package import make_safe, write_package
+from evidence.model import Draft, Figure, Kind, Measure, Release, ReleaseState, Status, digest_figures, find_figure
+from evidence.package import write_package
 from evidence.report import render_report
 from protocol.errors import ReleaseRefused
 from protocol.model import Agreement
@@ -393,10 +393,16 @@ def test_a_package_is_never_overwritten_and_never_holds_other_figures(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["taken"]
 
 
-@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n"])
-def test_text_that_a_spreadsheet_takes_for_a_formula_is_made_safe(start: str) -> None:
-    assert make_safe(f"{start}HYPERLINK(1)") == f"'{start}HYPERLINK(1)"
-    assert make_safe("Housing") == "Housing"
+def test_text_that_a_spreadsheet_takes_for_a_formula_is_made_harmless_in_the_package(
+    release: Release, sample: ProtectedTables, agreement: Agreement, tmp_path: Path
+) -> None:
+    first, *rest = sample.figures
+    figures = (first.model_copy(update={"reason": " =HYPERLINK(1)"}), *rest)
+    changed = release.model_copy(update={"figures_digest": digest_figures(figures)})
+    folder = write_package(changed, figures, MEASURES, agreement, tmp_path / "package")
+    with (folder / "figures.csv").open(encoding="utf-8-sig", newline="") as file:
+        cells = [cell for row in csv.reader(file) for cell in row if "HYPERLINK" in cell]
+    assert cells == ["' =HYPERLINK(1)"]
 
 
 # --- the approval page ------------------------------------------------------------------------------------------------

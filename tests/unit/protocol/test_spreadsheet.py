@@ -2,7 +2,7 @@
 
 import pytest
 
-from intake import neutralise
+from protocol.spreadsheet import neutralise
 
 
 @pytest.mark.parametrize(
