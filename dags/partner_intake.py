@@ -52,8 +52,10 @@ Each waiting submission goes its own way, so one that is refused does not hold u
 #### When a step is red
 
 1. Open the red square, then **Logs**. The line under *Task failed with exception* says what is wrong.
-2. **Check is red, "SubmissionRefused"**: the partner has to mend the extract and drop it again. Its outbox already
-   holds the receipt with every fault and how to mend it. There is nothing to do here; do not clear the task.
+2. **Receive or Check is red, "SubmissionRefused"**: the partner has to mend the extract and drop it again. Its outbox
+   already holds the receipt with every fault and how to mend it. There is nothing to do here; do not clear the task.
+   Only if the partner tells you that a large fall in rows is right: trigger the intake with **Fewer rows are right**
+   after it has dropped the extract once more.
 3. **Up For Retry**: something was out of reach, for instance the database. It tries again by itself every 20 seconds,
    five times.
 4. **Upstream Failed**: a step before this one stopped. There is nothing to do here.

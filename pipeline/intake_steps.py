@@ -24,7 +24,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import polars as pl
 from sqlalchemy import Connection
@@ -141,7 +141,8 @@ def open_channel(settings: Settings, partner_id: str) -> Channel:
 def receive_submissions(partner_id: str, settings: Settings, *, now: datetime | None = None) -> list[dict[str, str]]:
     """Take every ready drop out of the partner's inbox into a working folder; what waits is returned.
 
-    A drop that cannot be taken in or has no readable manifest is refused at once with a receipt. One that was loaded
+    A drop that cannot be taken in or has no readable manifest is refused at once with a receipt; where nothing else
+    waits, :class:`SubmissionRefused` is raised, so that a coordinator sees it. One that was loaded
     before gets a receipt that says so. What an earlier run left unfinished is returned again. Old drops that were
     settled longer ago than the agreement keeps them are deleted, and so is what a killed run had half taken in.
     """
@@ -171,6 +172,7 @@ def _receive_all(partner: Partner, agreement: Agreement, settings: Settings, now
     unfinished = sorted(_unfinished(partner_id, settings), key=lambda submission: submission.received_at)
     received = {submission.submission_id: submission for submission in unfinished}
     stopped = 0
+    refusals: list[SubmissionRefused] = []
     for drop in channel.list_drops(now):
         if not drop.ready:
             continue
@@ -178,6 +180,9 @@ def _receive_all(partner: Partner, agreement: Agreement, settings: Settings, now
             submission = _receive(drop, channel, partner, agreement, settings, now)
         except NotYet as not_yet:
             _log.warning("%s: %s", drop.display, not_yet)  # its neighbours do not wait for it
+        except SubmissionRefused as refusal:
+            _log.warning("%s: %s", drop.display, refusal)
+            refusals.append(refusal)
         except Exception as error:  # noqa: BLE001 (whatever is wrong with one drop, the others are taken in)
             _log.error("%s cannot be taken in: %s", drop.display, type(error).__name__)
             stopped += 1
@@ -186,6 +191,8 @@ def _receive_all(partner: Partner, agreement: Agreement, settings: Settings, now
                 received[submission.submission_id] = submission
     if stopped and not received:
         raise DefectFound(f"{stopped} drops of {partner_id} could not be taken in; the log names them.")
+    if refusals and not received:
+        raise refusals[0]
     # In the order of receipt, which is that of the partner's own thinking: a delta comes after what it builds on.
     starts = {period.id: period.starts for period in agreement.calendar.periods}
     waiting = sorted(received.values(), key=lambda submission: starts[submission.manifest.period])
@@ -211,31 +218,29 @@ def _receive_into(
     settings: Settings,
     now: datetime,
 ) -> Submission | None:
-    def refuse(settled_id: str, manifest: Manifest | None, findings: Sequence[Finding]) -> None:
+    def refuse(settled_id: str, manifest: Manifest | None, findings: Sequence[Finding]) -> NoReturn:
         _write_receipt(channel, _refuse_unread(settled_id, manifest, partner, agreement, findings, now))
         channel.settle(drop, settled_id, "refused", now.date())
-        _log.warning("%s of %s is refused; the receipt is in its outbox: %s", drop.display, partner.id, settled_id)
+        raise SubmissionRefused(
+            f"Refused: {findings[0].sentence} {partner.name} finds the receipt in its outbox under {settled_id}."
+        )
 
     taken, findings = take_in(channel.fetch(drop, staging / "fetched"), staging, Limits(), partner)
     if taken is None:
         refuse(drop.reference, None, findings)
-        return None
     manifest, more = read_manifest(taken, partner, agreement.contract)
     if manifest is not None and not _is_agreed(manifest, partner, agreement):
         # What stands there is the partner's own word, which nothing but this refusal may come from.
         more = check_gate(agreement, partner.id, manifest.period, manifest.agreement_version, now.date())
         refuse(taken.submission_id, manifest, (*findings, *more))
-        return None
     if manifest is None:
         refuse(taken.submission_id, None, (*findings, *more))
-        return None
     submission = Submission(taken.submission_id, partner.id, drop.reference, taken.content_digest, now, manifest)
     with open_engine(settings).begin() as conn:
         state = register_received(conn, submission.record)
     final = settings.work(submission.submission_id)
     if state in _REFUSED_AGAIN and not (final / SUBMISSION).exists():
         refuse(submission.submission_id, manifest, (_REFUSED_AGAIN[state],))
-        return None
     if state != "received" and (final / SUBMISSION).exists():
         return Submission.read(settings, submission.submission_id)  # loaded by a run that ended before the receipt
     if state != "received":

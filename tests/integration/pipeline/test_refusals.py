@@ -332,3 +332,11 @@ def test_the_exception_of_the_check_says_what_is_wrong_and_where_the_receipt_is(
     (waiting,) = receive_submissions(PARTNER, world.settings, now=NOW)
     with pytest.raises(SubmissionRefused, match=r"person\.csv lacks the column recorded_on.*outbox under sub-"):
         check_submission(waiting["submission_id"], world.settings, now=NOW)
+
+
+def test_a_drop_that_cannot_even_be_read_stops_receiving_with_a_sentence_for_the_coordinator(world: World) -> None:
+    (world.settings.inbox(PARTNER) / "2026-Q2").mkdir(parents=True)
+    (world.settings.inbox(PARTNER) / "2026-Q2" / "ready").touch()
+    with pytest.raises(SubmissionRefused, match="receipt in its outbox"):
+        receive_submissions(PARTNER, world.settings, now=NOW)
+    assert receive_submissions(PARTNER, world.settings, now=NOW) == []

@@ -99,7 +99,11 @@ class World:
     def take_in(self, partner: str, *, now: datetime = NOW) -> list[Outcome]:
         """All steps of the partner's intake, as Airflow runs them."""
         outcomes = []
-        for waiting in receive_submissions(partner, self.settings, now=now):
+        try:
+            received = receive_submissions(partner, self.settings, now=now)
+        except SubmissionRefused:
+            return []
+        for waiting in received:
             submission_id, period = waiting["submission_id"], waiting["period"]
             try:
                 check_submission(submission_id, self.settings, now=now)
