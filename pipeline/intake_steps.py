@@ -61,7 +61,13 @@ from warehouse.loading import (
     register_received,
 )
 from warehouse.loading import load_submission as load_into_warehouse
-from warehouse.lookups import find_earlier_received, find_known_rows, read_previous_counts, read_submission
+from warehouse.lookups import (
+    find_earlier_received,
+    find_known_rows,
+    read_previous_counts,
+    read_submission,
+    sort_by_receipt,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -169,8 +175,7 @@ def _receive_all(partner: Partner, agreement: Agreement, settings: Settings, now
         remove_folder(left)
     channel = open_channel(settings, partner_id)
     channel.remove_expired(now.date(), agreement.retention.inbox_days)
-    unfinished = sorted(_unfinished(partner_id, settings), key=lambda submission: submission.received_at)
-    received = {submission.submission_id: submission for submission in unfinished}
+    received = {submission.submission_id: submission for submission in _unfinished(partner_id, settings)}
     stopped = 0
     refusals: list[SubmissionRefused] = []
     for drop in channel.list_drops(now):
@@ -193,9 +198,11 @@ def _receive_all(partner: Partner, agreement: Agreement, settings: Settings, now
         raise DefectFound(f"{stopped} drops of {partner_id} could not be taken in; the log names them.")
     if refusals and not received:
         raise refusals[0]
-    # In the order of receipt, which is that of the partner's own thinking: a delta comes after what it builds on.
+    with open_engine(settings).connect() as conn:
+        in_turn = sort_by_receipt(conn, tuple(received))
+    # By period and then in the order of receipt: a delta comes after what it builds on.
     starts = {period.id: period.starts for period in agreement.calendar.periods}
-    waiting = sorted(received.values(), key=lambda submission: starts[submission.manifest.period])
+    waiting = sorted((received[each] for each in in_turn), key=lambda each: starts[each.manifest.period])
     return [submission.reference for submission in waiting]
 
 

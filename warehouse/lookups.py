@@ -1,5 +1,6 @@
 """What the warehouse knows of submissions and rows, for the steps that check and load a new one."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -72,5 +73,15 @@ def find_earlier_received(conn: Connection, submission_id: str) -> tuple[str, ..
                 " where s.submission_id = :id order by e.seq"
             ),
             {"id": submission_id},
+        )
+    )
+
+
+def sort_by_receipt(conn: Connection, submission_ids: Sequence[str]) -> tuple[str, ...]:
+    """The submissions in the order in which they were received; those that were never registered are left out."""
+    return tuple(
+        conn.scalars(
+            text("select submission_id from governance.submission where submission_id = any(:ids) order by seq"),
+            {"ids": list(submission_ids)},
         )
     )
