@@ -116,10 +116,6 @@ class AirflowApi:
 
     # --- approvals and the audit log ----------------------------------------------------------------------------------
 
-    def read_request(self, dag_id: str, run_id: str, task_id: str) -> dict[str, Any]:
-        """A request for approval: subject, body, options, form and, once given, the answer."""
-        return self._get(f"dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/-1/hitlDetails")
-
     def answer_request(self, dag_id: str, run_id: str, task_id: str, *, approve: bool, reason: str) -> dict[str, Any]:
         """Approve or reject with a reason, as the logged-in person."""
         body = {"chosen_options": ["Approve" if approve else "Reject"], "params_input": {"reason": reason}}

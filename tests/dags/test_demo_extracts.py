@@ -9,7 +9,7 @@ import pytest
 
 from intake.channel import FolderChannel
 from pipeline.settings import Settings
-from pipeline.trial.demo import Staged, drop_extracts, stage_extracts
+from pipeline.trial.demo import Staged, drop_extracts, run_demo, stage_extracts
 from protocol.errors import LinkarmsError
 
 
@@ -81,3 +81,10 @@ def test_a_dropped_extract_is_whole_and_ready_at_once_and_replaces_the_one_befor
         references.append(drop.reference)
         assert (settings.inbox("north") / "2026-Q1" / "person.csv").read_text(encoding="utf-8").endswith(rows)
     assert references[0] != references[1]
+
+
+def test_a_demo_does_not_put_made_up_people_beside_a_partners_own(settings: Settings) -> None:
+    (settings.outbox("north") / "2026-Q1-sub-1").mkdir(parents=True)
+    with pytest.raises(LinkarmsError, match="a home of its own"):
+        run_demo(settings, people=1, report=lambda _line: None)
+    assert not (settings.home / "database").exists()

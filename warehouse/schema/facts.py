@@ -143,23 +143,6 @@ cost = _facts(
     _date("incurred_on", "Day incurred"),
 )
 
-CORE_TABLES = tuple(
-    table.name
-    for table in (
-        person,
-        sharing_basis,
-        enrolment,
-        assessment,
-        assessment_item,
-        referral,
-        stage_event,
-        outcome,
-        service_contact,
-        cost,
-    )
-)
-"""Names of the agreed tables in the core."""
-
 assessment_mark = Table(
     "assessment_mark",
     metadata,

@@ -149,3 +149,13 @@ def test_what_the_steps_return_holds_no_count_of_people(published: World, partne
     linked = link_and_mark([], published.settings, "again", now=LATER)
     assert set(linked) == {"snapshot_id", "linkage_run", "left_out", "left_out_reason"}
     assert not [value for value in linked.values() if isinstance(value, int)]
+
+
+def test_a_release_without_a_partner_leaves_who_is_who_as_it_was(copied: World) -> None:
+    membership = "select partner_id, person_ref, person_id::text from linkage.membership order by 1, 2"
+    before = copied.query(membership)
+    assert before
+    link_and_mark([], copied.settings, "run", leave_out=["castle_borough"], leave_out_reason=REASON, now=LATER)
+    link_and_mark(["2026-Q2"], copied.settings, "one period", now=LATER)
+    assert copied.query(membership) == before
+    assert copied.query("select count(*) from linkage.registry_event where event = 'split'") == [(0,)]
