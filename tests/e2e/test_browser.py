@@ -122,3 +122,7 @@ def test_the_coordinator_finds_partners_release_and_approval_in_airflow(page: An
     page.goto(f"{demo.trial.url}/required_actions?response_received=true")
     page.get_by_text("Publish this release of pooled evidence?").first.wait_for()
     keep(page, "airflow-approval")
+    page.get_by_text("Publish this release of pooled evidence?").first.click()
+    page.get_by_text("What it covers").first.wait_for()
+    assert page.get_by_text("Headline figures").count() >= 1
+    keep(page, "airflow-approval-page")
