@@ -42,12 +42,10 @@ def approval_text(
     release = draft.release
     parts = [
         f"## Release {release.number} of {_plain(agreement.title)}",
-        "You approve the figures with digest\n"
-        f"`{release.figures_digest}`\n"
-        "and with what they cover and were made from the whole with digest\n"
-        f"`{draft.approval_digest}`\n"
-        f"made from snapshot `{release.snapshot_id}` under agreement version {release.agreement_version}. If either"
-        " changes before it is published, the approval no longer counts.",
+        f"You approve these figures together with what they cover and rest on: snapshot `{release.snapshot_id}` under"
+        f" agreement version {release.agreement_version}. If any of it changes before it is published, the approval no"
+        " longer counts.\n\n"
+        f"Digest of all of it: `{draft.approval_digest}`\n\nDigest of the figures: `{release.figures_digest}`",
         "### What it covers\n\n" + _write_coverage(release, agreement, labels),
         "### Headline figures\n\n" + _write_headlines(draft.figures, previous, by_id),
         "### Whose data is in\n\n" + _write_completeness(draft.figures, labels),
