@@ -44,21 +44,23 @@ down: ## Stop what `make up` started [AGREEMENT=folder]
 	@if test -x $(BIN)/linkarms; then $(BIN)/linkarms down; fi
 
 .PHONY: check
-check: install ## Lint, format, types, import rules
+check: install ## Lint, format, types, import rules, the agreements' locks
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache | tail -n 12
+	@for folder in protocol/agreement examples/hmis; do \
+	  $(BIN)/linkarms agreement lint --locked --agreement $$folder --today 2026-07-01 || exit 1; done
 	@! grep -nE 'https?://' requirements/*.txt || { echo "requirements/ must not name an index"; exit 1; }
 
 .PHONY: test
 test: install ## All tests that need only what pip installs (under 10 minutes)
-	@$(BIN)/python -m pytest -m "not browser"
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not browser and not contract_tools"
 
 .PHONY: test-full
 test-full: install ## The tests that need system packages besides (installs Chromium; no skip allowed)
 	@tests/install_system_packages.sh
-	@LINKARMS_NO_SKIPS=1 $(BIN)/python -m pytest -m browser
+	@LINKARMS_NO_SKIPS=1 $(BIN)/python -m pytest -m "browser or contract_tools"
 
 .PHONY: bench
 bench: install ## Benchmark of linkage, beside one hash and six match keys
@@ -68,6 +70,7 @@ bench: install ## Benchmark of linkage, beside one hash and six match keys
 lock: install ## Renew requirements/ from pyproject.toml
 	@$(BIN)/uv --system-certs pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --extra dev pyproject.toml --output-file requirements/lock.txt
 	@echo 'uv' | $(BIN)/uv --system-certs pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header - --output-file requirements/installer.txt
+	@echo 'datacontract-cli==1.2.8' | $(BIN)/uv --system-certs pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header - --output-file requirements/contract-tools.txt
 
 .PHONY: clean
 clean: ## Stop everything and remove var/ and .venv

@@ -10,11 +10,14 @@ from pipeline.commands.common import Commands
 
 COMMANDS = {
     "agreement": "agreement",
+    "check": "check",
     "demo": "trial",
     "down": "trial",
     "intake": "intake",
     "keys": "keys",
+    "partner": "partnership",
     "release": "release",
+    "seal": "seal",
     "summary": "trial",
     "up": "trial",
     "warehouse": "warehouse",

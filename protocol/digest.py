@@ -92,10 +92,13 @@ def sign(folder: Path, partner_id: str, by: str, on: date) -> Signature:
 def sign_again(folder: Path) -> tuple[Signature, ...]:
     """Have every partner that has signed before sign the text as it stands, with the office and day of its last one.
 
-    For the agreements that ship as examples, after an edit of theirs. In a real partnership each partner signs for
-    itself, with :func:`sign`.
+    For the agreements that ship as examples, after an edit of theirs; their lock, where there is one, is made anew. In
+    a real partnership each partner signs for itself, with :func:`sign`.
     """
     from protocol.loading import load_agreement  # loading needs this module
+    from protocol.lock import LOCK_FILE, lock_again
 
     last = {partner.id: partner.signatures[-1] for partner in load_agreement(folder).partners if partner.signatures}
+    if (folder / LOCK_FILE).is_file():
+        lock_again(folder)
     return tuple(sign(folder, partner_id, signature.by, signature.on) for partner_id, signature in last.items())

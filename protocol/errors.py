@@ -43,6 +43,12 @@ class ReleaseRefused(LinkarmsError):
     exit_code = 6
 
 
+class RightsDiffer(LinkarmsError):
+    """The database gives other rights than the agreement grants today. What was found has been told."""
+
+    exit_code = 8
+
+
 class DefectFound(LinkarmsError):
     """Linkarms contradicts itself (for example two checkers disagree on a rule). The run stops; it is our fault."""
 

@@ -45,5 +45,10 @@ class Finding(Frozen):
     rows_affected: int = 0
     first_rows: tuple[int, ...] = Field(default=(), max_length=20)
     """Row numbers as a spreadsheet shows them: the header is row 1. At most 20; the held-back list has all."""
+    other_rows: tuple[int, ...] = Field(default=(), max_length=20)
+    """For each of ``first_rows`` the row that it clashes with (the row that it repeats, its parent, the first row of
+    its sum), 0 where none is known; empty where the fault concerns single rows."""
+    other_table: str | None = None
+    """The table of ``other_rows``; None where it is the finding's own."""
     clause: str | None = None
     """The clause of the agreement that decides, for refusals at the gate."""

@@ -4,6 +4,7 @@ from datetime import date
 
 from protocol.finding import Finding, Scope
 from protocol.model import Agreement, GateCheck, Partner, Period, Signature
+from protocol.versions import accepted_versions, known_versions, windows
 
 
 def check_gate(
@@ -36,17 +37,7 @@ def check_gate(
     period = next((period for period in agreement.calendar.periods if period.id == period_id), None)
     found.extend(_check_period(agreement, period, today))
     found.extend(_check_membership(agreement, partner, period, today))
-    if declared_version not in partner.accepted_versions:
-        accepted = " or ".join(partner.accepted_versions)
-        found.append(
-            _refusal(
-                agreement,
-                GateCheck.VERSION,
-                "The submission was made to a version of the agreement that is not accepted from this partner.",
-                f"Make the extract with the template of version {accepted} and state that version in the manifest.",
-                example=partner.accepted_versions[0],
-            )
-        )
+    found.extend(_check_version(agreement, period, declared_version, today))
     return tuple(found)
 
 
@@ -178,6 +169,37 @@ def _check_membership(
             GateCheck.MEMBERSHIP,
             sentence,
             "Submit only for periods in which you are a member. If the dates are wrong, ask the coordinator.",
+        ),
+    )
+
+
+def _check_version(agreement: Agreement, period: Period | None, declared: str, today: date) -> tuple[Finding, ...]:
+    """The version against those that are taken for the period today; by any known one where the period is unknown."""
+    known = known_versions(agreement)
+    accepted = known if period is None else accepted_versions(agreement, period.id, today)
+    if declared in accepted:
+        return ()
+    window = next((window for window in windows(agreement) if window.version == declared), None)
+    if period is None or window is None:
+        sentence = "The submission was made to a version of the agreement that is not accepted."
+    elif window.sunset is not None and known.index(declared) > known.index(accepted[0]):
+        sentence = (
+            f"Version {declared} of the agreement was taken for the period {period.id} until "
+            f"{window.sunset.isoformat()}; since then only version {accepted[0]} is."
+        )
+    else:
+        sentence = (
+            f"Version {declared} of the agreement holds from the period {window.first_period} on; {period.id} is "
+            f"submitted by version {accepted[0]}, also when it is late."
+        )
+    return (
+        _refusal(
+            agreement,
+            GateCheck.VERSION,
+            sentence,
+            f"Make the extract with the template of version {' or '.join(accepted)} and state that version in the "
+            "manifest.",
+            example=accepted[0],
         ),
     )
 

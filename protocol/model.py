@@ -160,6 +160,14 @@ class RuleKind(StrEnum):
     """A date must not lie after the manifest's extract date."""
     WITHIN_PERIOD = "within_period"
     """A date must lie in the submission's period."""
+    TOTAL = "total"
+    """``columns[0]`` equals the sum of ``to_columns[0]`` over the rows of ``to_table`` that belong to the row: those
+    whose ``to_join`` equal the row's ``join``. A row without a total, or without rows that belong to it, passes."""
+    DATE_ORDER_ACROSS = "date_order_across"
+    """The date in ``columns[0]`` is not before that in ``to_columns[0]`` of the row of ``to_table`` that the row refers
+    to (``join`` = ``to_join``); a row with either missing passes."""
+    CONDITION = "condition"
+    """``expression`` is true for the row, see :mod:`protocol.conditions`; where it is null the row passes."""
     COMPLETENESS = "completeness"
     """Share of rows of ``columns[0]`` that are filled is at least ``share``."""
     HELD_BACK_SHARE = "held_back_share"
@@ -181,6 +189,9 @@ ROW_RULES = frozenset(
         RuleKind.DATE_ORDER,
         RuleKind.NOT_AFTER_EXTRACT,
         RuleKind.WITHIN_PERIOD,
+        RuleKind.TOTAL,
+        RuleKind.DATE_ORDER_ACROSS,
+        RuleKind.CONDITION,
     }
 )
 
@@ -204,6 +215,11 @@ class Rule(Frozen):
     share: float | None = None
     to_table: Name | None = None
     to_columns: tuple[Name, ...] = ()
+    join: tuple[Name, ...] = ()
+    to_join: tuple[Name, ...] = ()
+    """Where two tables are compared: own columns, and the columns of ``to_table`` that equal them."""
+    expression: str | None = None
+    """A condition over the row's columns, see :mod:`protocol.conditions`."""
     sentence: str
     """What is wrong when it is broken, for a person with a spreadsheet; names columns by their agreed names."""
     mend: str
@@ -326,6 +342,8 @@ class Mapping(Frozen):
 
     tables: tuple["TableMapping", ...] = ()
     sql: tuple["SqlMapping", ...] = ()
+    version: str | None = None
+    """The version of the agreement whose tables it makes; the agreement's own where it is missing."""
     parameters: dict[str, str] = Field(default_factory=dict)
     """Available to the SQL as ``getvariable('name')``."""
     manifest_from_name: bool = False
@@ -344,6 +362,8 @@ class TableMapping(Frozen):
     """Agreed column -> the partner's own code -> agreed code."""
     constants: dict[str, str] = Field(default_factory=dict)
     """Agreed column -> a value that holds for every row of this partner's export."""
+    absent: tuple[Name, ...] = ()
+    """Agreed columns that the partner does not hold; they stay empty."""
 
 
 class SqlMapping(Frozen):
@@ -352,6 +372,45 @@ class SqlMapping(Frozen):
     table: Name
     select: str
     """One SELECT over the partner's files, each a view named like the file in lower case without its ending."""
+
+
+class ControllerRole(StrEnum):
+    """What a partner is for the pool, by data protection law."""
+
+    JOINT_CONTROLLER = "joint_controller"
+    """Decides on purposes and means together with others (Article 26)."""
+    CONTROLLER = "controller"
+    """Decides by itself, and discloses to the partnership."""
+    PROCESSOR = "processor"
+    """Acts for controllers and on their instructions (Article 28)."""
+
+
+class ChannelKind(StrEnum):
+    """What carries a partner's drops and receipts."""
+
+    FOLDER = "folder"
+    SFTP = "sftp"
+    S3 = "s3"
+    """Storage that speaks S3, of whatever maker."""
+
+
+class Sealing(StrEnum):
+    """Whether a partner's drops have to be sealed."""
+
+    OPTIONAL = "optional"
+    REQUIRED = "required"
+    """A drop that is not sealed is refused."""
+
+
+class PartnerChannel(Frozen):
+    """A partner's way in and out: ``<root>/inbox`` and ``<root>/outbox``."""
+
+    kind: ChannelKind = ChannelKind.FOLDER
+    connection: Name | None = None
+    """The connection's name, for SFTP and S3; what it holds is the installation's and never the agreement's."""
+    root: str | None = None
+    """A path, or bucket and prefix. A folder without one is the installation's own inbox for the partner."""
+    sealed: Sealing = Sealing.OPTIONAL
 
 
 class Partner(Frozen):
@@ -370,14 +429,14 @@ class Partner(Frozen):
     public_body: bool = False
     gateway: str | None = None
     """Statutory gateway, where it is a public body."""
-    controller_role: str = "joint_controller"
+    controller_role: ControllerRole
     lawful_basis: str
     contacts: tuple[Contact, ...]
-    accepted_versions: tuple[str, ...]
     signatures: tuple[Signature, ...] = ()
     duplicate_free: bool = False
     """True where the partner vouches that no person is twice in its own file."""
     mapping: Mapping = Mapping()
+    channel: PartnerChannel = PartnerChannel()
 
 
 # --- the agreement ------------------------------------------------------------------------------------------------
@@ -411,7 +470,29 @@ class GateCheck(StrEnum):
     PERIOD = "period"
     """The period is in the calendar and its window is open."""
     VERSION = "version"
-    """The submission was made to a version that the partner's signature accepts."""
+    """The submission was made to a version that is accepted for its period today."""
+
+
+class Processor(Frozen):
+    """Who processes personal data for controllers (Article 28)."""
+
+    name: str
+    """A partner's id, or the name of an organisation that is no partner."""
+    acts_for: tuple[Name, ...]
+    """The partners whose processor it is."""
+    task: str
+    contract: str
+    """The contract or other binding act under which it does so."""
+
+
+class Controllers(Frozen):
+    """Who answers for the personal data (Articles 26 and 28)."""
+
+    point_of_contact: Name
+    """The partner to which people may turn for all."""
+    arrangement: str
+    """How joint controllers share their duties, in words that people are given."""
+    processors: tuple[Processor, ...] = ()
 
 
 class Clause(Frozen):
@@ -479,6 +560,77 @@ class Calendar(Frozen):
         return period.ends + timedelta(days=self.closes_days_after_end)
 
 
+class VersionWindow(Frozen):
+    """From when to when one version of the agreement's tables is submitted, see :mod:`protocol.versions`."""
+
+    version: str
+    first_period: str
+    """The first period that is submitted by it."""
+    sunset: date | None = None
+    """Of an earlier version: the last day on which it is still taken for periods of the version after it."""
+
+
+class ColumnUpgrade(Frozen):
+    """How one column of the agreement's own version is fed from a row of the earlier version."""
+
+    column: Name
+    source: Name | None
+    """The column of the earlier version; None where that version did not collect it."""
+    codes: dict[str, str] = Field(default_factory=dict)
+    """Earlier value -> code. Empty where values are taken over as they are."""
+    otherwise: str | None = None
+    """The code of every value that is not among ``codes``; None where they are taken over as they are."""
+    empty: str | None = None
+    """The code that stands for an empty cell; None where it stays empty."""
+
+    @property
+    def keeps_values(self) -> bool:
+        """True where the column's values are those of the earlier version."""
+        return self.source is not None and not self.codes and self.otherwise is None and self.empty is None
+
+
+class TableUpgrade(Frozen):
+    """How one table of the agreement's own version is fed from the table of that name of the earlier version."""
+
+    table: Name
+    collected: bool = True
+    """False for a table that the earlier version did not have."""
+    columns: tuple[ColumnUpgrade, ...] = ()
+    """One for each column of the table, in the agreed order."""
+    left_out: tuple[Name, ...] = ()
+    """Columns of the earlier version that end with it."""
+
+    def column(self, name: str) -> ColumnUpgrade:
+        """How that column is fed; KeyError where the table has none of that name."""
+        for column in self.columns:
+            if column.column == name:
+                return column
+        raise KeyError(f"{self.table} has no column {name}")
+
+
+class Upgrade(Frozen):
+    """How rows of the earlier version become rows of the agreement's own: every table and column, none left open."""
+
+    tables: tuple[TableUpgrade, ...]
+    left_out: tuple[Name, ...] = ()
+    """Tables of the earlier version that end with it."""
+
+    def table(self, name: str) -> TableUpgrade:
+        """How that table of the agreement's own version is fed; KeyError where there is none of that name."""
+        for table in self.tables:
+            if table.table == name:
+                return table
+        raise KeyError(f"there is no table {name}")
+
+
+class EarlierVersion(Frozen):
+    """The version before the agreement's own, which partners may still submit by."""
+
+    contract: Contract
+    codelists: tuple[CodeList, ...]
+    upgrade: Upgrade
+
+
 class Retention(Frozen):
     """How long what is kept."""
 
@@ -512,12 +664,18 @@ class Grant(Frozen):
 
     id: Name
     team: str
-    purpose: Name
-    schemas: tuple[str, ...]
-    """``evidence``, ``pool``."""
+    purposes: tuple[Name, ...]
+    """What the data may be used for: a view of the pool shows a column only where it is shared for one of these."""
+    views: tuple[str, ...]
+    """``evidence.*``, ``pool.*``, or single ones such as ``evidence.reach`` and ``pool.assessment``."""
     logins: tuple[Name, ...]
     starts: date
     ends: date
+
+    @property
+    def schemas(self) -> tuple[str, ...]:
+        """The schemas that its views are in: ``evidence``, ``pool``."""
+        return tuple(sorted({view.partition(".")[0] for view in self.views}))
 
 
 class Agreement(Frozen):
@@ -534,6 +692,7 @@ class Agreement(Frozen):
     purposes: tuple[Purpose, ...]
     term: Term
     dpia: Dpia
+    controllers: Controllers
     privacy_notice: str
     confidentiality_basis: str
     national_data_opt_out: str
@@ -542,6 +701,11 @@ class Agreement(Frozen):
     exit_clause: str
     rights: str
     calendar: Calendar
+    versions: tuple[VersionWindow, ...] = ()
+    """Newest first, the first being the agreement's own. Empty where one version stands for all periods; then see
+    :func:`protocol.versions.windows`."""
+    earlier: EarlierVersion | None = None
+    """The version before, where ``versions`` names two."""
     retention: Retention
     disclosure: Disclosure
     measures: MeasureFigures

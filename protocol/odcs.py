@@ -6,12 +6,13 @@ that nothing keeps. ``docs/reference/agreement.md`` lists what is read.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from protocol.documents import Faults, build, refuse_unknown, take
 from protocol.errors import AgreementError
 from protocol.model import (
+    Classification,
     CodeList,
     Column,
     ColumnType,
@@ -20,8 +21,9 @@ from protocol.model import (
     Rule,
     RuleKind,
     Table,
+    Treatment,
 )
-from protocol.rules import declared_rule, rules_of
+from protocol.rules import declared_rule, join_rules, rules_of
 
 API_VERSION = "v3.2.0"
 ENGINE = "linkarms"
@@ -134,8 +136,16 @@ _QUALITY = {
     "type",
     "unit",
 }
-_TABLE_KINDS = {RuleKind.DATE_ORDER, RuleKind.HELD_BACK_SHARE}
-_COLUMN_KINDS = {RuleKind.NOT_AFTER_EXTRACT, RuleKind.WITHIN_PERIOD}
+_TABLE_KINDS = {RuleKind.DATE_ORDER, RuleKind.HELD_BACK_SHARE, RuleKind.CONDITION}
+_COLUMN_KINDS = {RuleKind.NOT_AFTER_EXTRACT, RuleKind.WITHIN_PERIOD, RuleKind.TOTAL, RuleKind.DATE_ORDER_ACROSS}
+_ENTRIES: Mapping[RuleKind, tuple[str, ...]] = {
+    RuleKind.DATE_ORDER: ("columns",),
+    RuleKind.HELD_BACK_SHARE: ("share",),
+    RuleKind.TOTAL: ("of",),
+    RuleKind.DATE_ORDER_ACROSS: ("not_before",),
+    RuleKind.CONDITION: ("expression", "name"),
+}
+"""What a check of Linkarms' own takes besides its kind."""
 
 
 def read_contract(
@@ -143,7 +153,8 @@ def read_contract(
 ) -> Contract | None:
     """The contract of an ODCS file, with every rule of every table.
 
-    None where it is too faulty to be built; the faults then say why.
+    A column or table that cannot be read is told and doubted, and something of its name stands in its place, so that
+    what refers to it is not at fault as well. None where there is no table at all.
     """
     if content.get("kind") != "DataContract":
         faults.add(file, "kind", "should be DataContract.")
@@ -166,13 +177,23 @@ def read_contract(
         table = _read_table(entry, file, codelists, usual_share, faults)
         if table is not None:
             if any(table.name == other.name for other in tables):
-                faults.add(file, table.name, "stands twice. Keep one of both tables.")
-            tables.append(table)
+                faults.add(file, f"schema.{number}", f"is {table.name} again. Keep one of both tables.")
+            else:
+                tables.append(table)
     if not content.get("schema"):
         faults.add(file, "schema", "has no tables.")
-    if faults:
+    if not tables:
         return None
-    return Contract(version=content["version"], tables=tuple(tables))
+    version = content.get("version")
+    contract = Contract(version=version if isinstance(version, str) else "", tables=tuple(tables))
+    try:
+        return contract.model_copy(update={"tables": join_rules(tables)})
+    except AgreementError as error:
+        at = re.match(r"rule (\S+)", str(error))
+        place = at[1] if at else ""
+        if not faults.doubts(file, place.rpartition(".")[0]):
+            faults.add(file, place, str(error))
+    return contract
 
 
 def _read_table(
@@ -203,7 +224,8 @@ def _read_table(
         if column is None:
             continue
         if any(column.name == other.name for other in columns):
-            faults.add(file, place, "stands twice. Keep one of both columns.")
+            faults.add(file, f"{name}.properties.{number}", f"is {column.name} again. Keep one of both columns.")
+            continue
         columns.append(column)
         if entry.get("primaryKey") is True:
             position = entry.get("primaryKeyPosition", 1)
@@ -219,9 +241,15 @@ def _read_table(
         references.append(_reference(None, link, name, file, name, faults))
     for number, check in enumerate(take(content, "quality", list, file, name, faults) or ()):
         checks.append((f"{name}.quality.{number}", (), check))
+    if not columns:
+        faults.add(file, name, "has no columns.")
+        faults.doubt(file, name)
+        return None
     if not keys:
         faults.add(file, name, "has no key. Give the column of the partner's own number primaryKey: true.")
-        return None
+        faults.doubt(file, name)
+        keys = {1: columns[0].name}
+    codelists = _with_missing(columns, codelists, file, name, faults)
     table = build(
         Table,
         {
@@ -238,7 +266,10 @@ def _read_table(
         faults,
     )
     if table is None:
-        return None
+        faults.doubt(file, name)
+        return Table.model_construct(
+            name=name, label=name, description="", columns=tuple(columns), key=tuple(keys.values())
+        )
     declared = [
         rule for place, of, check in checks if (rule := _read_check(table, of, check, file, place, faults)) is not None
     ]
@@ -254,11 +285,59 @@ def _read_table(
     try:
         return table.model_copy(update={"rules": rules_of(table, codelists, declared)})
     except AgreementError as error:
-        faults.add(file, "", str(error))
-        return None
+        faults.add(file, name, str(error))
+        return table
+
+
+def _with_missing(
+    columns: Iterable[Column], codelists: Mapping[str, CodeList], file: str, table: str, faults: Faults
+) -> Mapping[str, CodeList]:
+    """The code lists, and an empty one for each that a column names and that is missing, which is a fault."""
+    lists = dict(codelists)
+    for column in columns:
+        name = column.codelist
+        if name is not None and name not in codelists:
+            at = f"{table}.{column.name}"
+            what = f"is {name}, and codelists/{name}.yaml is missing. Add it, or correct this."
+            faults.add(file, f"{at}.codelist", what)
+            faults.doubt(file, at)
+            lists[name] = CodeList.model_construct(name=name, title=name, codes=())
+    return lists
 
 
 def _read_column(content: Mapping[str, Any], file: str, place: str, faults: Faults) -> Column | None:
+    """The column; one that stands in its place where it cannot be read; None where not even its name can be used."""
+    told = len(faults)
+    column = _build_column(content, file, place, faults)
+    if column is not None and len(faults) == told:
+        return column
+    faults.doubt(file, place)
+    if column is not None or not re.fullmatch("[a-z][a-z0-9_]{0,62}", content["name"]):
+        return column
+    codelist = next(iter(_codelists_named(content)), None)
+    return Column.model_construct(
+        name=content["name"],
+        label=content["name"],
+        description="",
+        type=ColumnType.CODE if codelist else _TYPES.get(str(content.get("logicalType")), ColumnType.TEXT),
+        required=content.get("required") is True,
+        treatment=Treatment.DROP,
+        classification=Classification.OPERATIONAL,
+        purposes=(),
+        why="",
+        codelist=codelist,
+        example="",
+    )
+
+
+def _codelists_named(content: Mapping[str, Any]) -> Iterable[str]:
+    entries = content.get("customProperties")
+    for entry in entries if isinstance(entries, list) else ():
+        if isinstance(entry, dict) and entry.get("property") == "codelist" and isinstance(entry.get("value"), str):
+            yield entry["value"]
+
+
+def _build_column(content: Mapping[str, Any], file: str, place: str, faults: Faults) -> Column | None:
     for key in sorted(set(content) & set(_INSTEAD)):
         faults.add(file, f"{place}.{key}", f"is not read. {_INSTEAD[key]}")
     refuse_unknown(set(content) - set(_INSTEAD), _COLUMN, file, place, faults)
@@ -415,6 +494,8 @@ def _read_check(
         return declared_rule(table, kind, columns, **more)
     except KeyError:
         faults.add(file, place, f"names a column that {table.name} does not have.")
+    except AgreementError as error:
+        faults.add(file, place, str(error))
     return None
 
 
@@ -464,25 +545,54 @@ def _custom_check(
     if not isinstance(implementation, dict):
         faults.add(file, at, "should hold entries: kind, and what the kind needs.")
         return None, columns
-    refuse_unknown(implementation, {"kind", "columns", "share"}, file, at, faults)
     allowed = _COLUMN_KINDS if columns else _TABLE_KINDS
     if implementation.get("kind") not in allowed:
         names = ", ".join(sorted(kind.value for kind in allowed))
         faults.add(file, f"{at}.kind", f"should be one of {names} {'at a column' if columns else 'at a table'}.")
         return None, columns
     kind = RuleKind(implementation["kind"])
-    if kind is RuleKind.DATE_ORDER:
-        columns = tuple(_as_list(implementation.get("columns")))
-        if len(columns) != 2:
-            faults.add(file, f"{at}.columns", "should name two date columns, the earlier one first.")
-            return None, columns
-    elif "columns" in implementation:
-        faults.add(file, f"{at}.columns", "belongs to date_order only; elsewhere the check stands at its column.")
-    if kind is RuleKind.HELD_BACK_SHARE:
-        if not _is_share(implementation.get("share")):
-            faults.add(file, f"{at}.share", "should be a share such as 0.2.")
-            return None, columns
-        more["share"] = float(implementation["share"])
-    elif "share" in implementation:
-        faults.add(file, f"{at}.share", "belongs to held_back_share only.")
+    for entry in sorted(set(implementation) - {"kind", *_ENTRIES.get(kind, ())}):
+        faults.add(file, f"{at}.{entry}", f"does not belong to a check of the kind {kind.value}.")
+    match kind:
+        case RuleKind.DATE_ORDER:
+            columns = tuple(_as_list(implementation.get("columns")))
+            if len(columns) != 2:
+                faults.add(file, f"{at}.columns", "should name two date columns, the earlier one first.")
+                return None, columns
+        case RuleKind.HELD_BACK_SHARE:
+            if not _is_share(implementation.get("share")):
+                faults.add(file, f"{at}.share", "should be a share such as 0.2.")
+                return None, columns
+            more["share"] = float(implementation["share"])
+        case RuleKind.TOTAL | RuleKind.DATE_ORDER_ACROSS:
+            (entry,) = _ENTRIES[kind]
+            other = _TO.match(str(implementation.get(entry)))
+            if other is None:
+                faults.add(file, f"{at}.{entry}", "should name a column of another table, as table.column.")
+                return None, columns
+            more["other"] = (other["table"], other["column"])
+        case RuleKind.CONDITION:
+            return _condition(check, implementation, more, file, at, faults), columns
     return kind, columns
+
+
+def _condition(
+    check: Mapping[str, Any],
+    implementation: Mapping[str, Any],
+    more: dict[str, Any],
+    file: str,
+    at: str,
+    faults: Faults,
+) -> RuleKind | None:
+    told = len(faults)
+    expression, name = implementation.get("expression"), implementation.get("name")
+    if not isinstance(expression, str):
+        faults.add(file, f"{at}.expression", 'should be what holds for every row, such as "ended_on is not null".')
+    if not isinstance(check.get("description"), str):
+        faults.add(file, at, "needs a description beside it: what is wrong with a row for which it does not hold.")
+    if name is not None and not re.fullmatch("[a-z][a-z0-9_]*", str(name)):
+        faults.add(file, f"{at}.name", "should be in small letters, digits and underscores.")
+    if len(faults) > told:
+        return None
+    more |= {"expression": expression, "name": name}
+    return RuleKind.CONDITION

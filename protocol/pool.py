@@ -13,6 +13,7 @@ RESERVED = frozenset(
         ROW_KEY,
         PERSON_REF,
         DELETED,
+        "agreement_version",
         "days_since",
         "deleted",
         "mark",
@@ -26,6 +27,13 @@ RESERVED = frozenset(
     }
 )
 """Names that the warehouse gives to columns of its own, so that no agreed column may reach the pool under them."""
+
+HIDDEN_FROM_ANALYSTS = frozenset({"do_not_link"})
+"""Columns of the pool that no analyst's view shows: the flag itself would tell of a refuge or a protected identity."""
+
+
+_MARK_SOURCES = frozenset({"domain", "assessed_on", "valid_to"})
+"""The agreed columns from which it is worked out whether an assessment repeats another."""
 
 
 class PoolColumn(Frozen):
@@ -62,6 +70,23 @@ def pool_columns(table: Table) -> tuple[PoolColumn, ...]:
                 PoolColumn(name=column.name, type=ColumnType.TEXT, source=column.name, kind=Treatment.PSEUDONYMISE)
             )
     return tuple(columns)
+
+
+def analyst_columns(table: Table) -> tuple[PoolColumn, ...]:
+    """The columns of the pool that the table's view for analysts has, each shown for its source's purposes."""
+    return tuple(column for column in pool_columns(table) if column.name not in HIDDEN_FROM_ANALYSTS)
+
+
+def row_purposes(table: Table) -> tuple[Name, ...]:
+    """The purposes for which an analyst is shown rows of the table at all: those of its view's columns."""
+    found = (purpose for column in analyst_columns(table) for purpose in table.column(column.source).purposes)
+    return tuple(dict.fromkeys(found))
+
+
+def mark_purposes(table: Table) -> tuple[Name, ...]:
+    """The purposes for which marks of repeats are shown: those that all columns share which they come from."""
+    sources = [column.purposes for column in table.columns if column.name in _MARK_SOURCES]
+    return tuple(name for name in row_purposes(table) if all(name in purposes for purposes in sources))
 
 
 def _generalised(column: Column) -> PoolColumn:

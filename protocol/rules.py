@@ -7,6 +7,7 @@ names, since that is what stands in the header of the officer's own file, and ne
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from protocol.conditions import read_condition
 from protocol.errors import AgreementError
 from protocol.model import (
     CodeList,
@@ -19,14 +20,19 @@ from protocol.model import (
     Table,
     Treatment,
 )
+from protocol.versions import collected_codes
 
 CODES_IN_A_SENTENCE = 12
 """As many codes as a sentence lists; a longer list is named instead."""
 
 
-def rule_code(table: str, columns: Sequence[str], kind: RuleKind) -> str:
-    """``table.column.kind``; columns of a rule over several are joined by ``+``; ``table.kind`` where it has none."""
-    return ".".join([table, "+".join(columns), kind.value] if columns else [table, kind.value])
+def rule_code(table: str, columns: Sequence[str], kind: RuleKind, name: str | None = None) -> str:
+    """``table.column.kind``; columns of a rule over several are joined by ``+``; ``table.kind`` where it has none.
+
+    A condition may have a ``name`` in the place of its columns, since several may speak of the same ones.
+    """
+    place = name or "+".join(columns)
+    return ".".join([table, place, kind.value] if place else [table, kind.value])
 
 
 def rules_of(table: Table, codelists: Mapping[str, CodeList], declared: Iterable[Rule] = ()) -> tuple[Rule, ...]:
@@ -110,7 +116,7 @@ def _column_rules(table: Table, column: Column, codelists: Mapping[str, CodeList
             f"{name} is not one of the codes of the list {codelist.name} ({codelist.title}).",
             _use_codes(codelist),
             codelist=codelist.name,
-            codes=codelist.values,
+            codes=collected_codes(codelist),
         )
     elif column.type is ColumnType.TEXT:
         if column.pattern is not None:
@@ -153,8 +159,9 @@ def _fill_in(table: Table, column: Column, codelists: Mapping[str, CodeList]) ->
 
 
 def _use_codes(codelist: CodeList) -> str:
-    if len(codelist.values) <= CODES_IN_A_SENTENCE:
-        codes = "one of: " + ", ".join(codelist.values)
+    values = collected_codes(codelist)
+    if len(values) <= CODES_IN_A_SENTENCE:
+        codes = "one of: " + ", ".join(values)
     else:
         codes = f"a code of the list {codelist.name}, which is in your template"
     unknown = " Where the answer is not known, write unknown." if "unknown" in codelist.values else ""
@@ -178,10 +185,9 @@ def _unique_rule(table: Table) -> Rule:
         kind=RuleKind.UNIQUE,
         table=table.name,
         columns=table.key,
-        sentence=f"Several rows have the same {key} but differ elsewhere, so nobody here can tell which is right; "
-        "all of them are held back. (Rows that are the same in every column count once and are no fault.)",
+        sentence=f"Several rows have the same {key} and differ elsewhere, so that nobody here can tell which is right.",
         mend=f"Keep one row for each {key} and delete the others, or give each its own number if they are different "
-        "records.",
+        "records. Rows that are the same in every column count once and are no fault.",
         example=table.column(table.key[0]).example if len(table.key) == 1 else None,
     )
 
@@ -210,20 +216,30 @@ def declared_rule(
     on_failure: OnFailure | None = None,
     share: float | None = None,
     minimum: str | None = None,
+    other: tuple[str, str] | None = None,
+    expression: str | None = None,
+    name: str | None = None,
     sentence: str | None = None,
     mend: str | None = None,
 ) -> Rule:
     """A rule that the contract declares beside those that columns, key and references imply.
 
     ``sentence`` and ``mend`` default to plain ones; ``on_failure`` to holding rows back for a row rule, to a note for
-    completeness, and to refusing for the row count and the held-back share. KeyError where a column is not of the
-    table.
+    completeness, and to refusing for the row count and the held-back share. ``other``: table and column that a total
+    or a date order across tables is compared with; :func:`join_rules` finds how both tables belong together.
+    ``expression``: the condition, whose columns are worked out of it, and ``name``, which tells it from others over
+    the same columns. KeyError where a column is not of the table, AgreementError for a faulty condition.
     """
-    for name in columns:
-        table.column(name)
-    told, put_right = _declared_sentences(table, kind, columns)
+    if kind is RuleKind.CONDITION:
+        try:
+            columns = read_condition(expression or "", table.columns)
+        except AgreementError as error:
+            raise AgreementError(f"table {table.name}: the condition {error}") from None
+    for column in columns:
+        table.column(column)
+    told, put_right = _declared_sentences(table, kind, columns, other)
     return Rule(
-        code=rule_code(table.name, columns, kind),
+        code=rule_code(table.name, columns, kind, name),
         kind=kind,
         table=table.name,
         columns=columns,
@@ -231,10 +247,58 @@ def declared_rule(
         type=table.column(columns[0]).type if columns else None,
         share=share,
         minimum=minimum,
+        to_table=other[0] if other else None,
+        to_columns=other[1:] if other else (),
+        expression=expression,
         sentence=sentence or told,
         mend=mend or put_right,
-        example=table.column(columns[-1]).example if columns and kind is not RuleKind.COMPLETENESS else None,
+        example=table.column(columns[-1]).example if columns and kind not in _WITHOUT_EXAMPLE else None,
     )
+
+
+_WITHOUT_EXAMPLE = (RuleKind.COMPLETENESS, RuleKind.TOTAL, RuleKind.CONDITION)
+"""No value of one column would pass by itself."""
+
+
+def join_rules(tables: Sequence[Table]) -> tuple[Table, ...]:
+    """The tables with every rule that compares two tables completed by how their rows belong together.
+
+    A total adds up the rows that refer to the row; a date order across tables looks at the row that the row refers to.
+    AgreementError where no reference leads from the one to the other, or a column is missing or of another type.
+    """
+    by_name = {table.name: table for table in tables}
+    return tuple(
+        table.model_copy(update={"rules": tuple(_joined(rule, table, by_name) for rule in table.rules)})
+        if any(rule.kind in _ACROSS for rule in table.rules)
+        else table
+        for table in tables
+    )
+
+
+_ACROSS = {
+    RuleKind.TOTAL: (ColumnType.INTEGER, ColumnType.DECIMAL),
+    RuleKind.DATE_ORDER_ACROSS: (ColumnType.DATE,),
+}
+
+
+def _joined(rule: Rule, table: Table, by_name: Mapping[str, Table]) -> Rule:
+    types = _ACROSS.get(rule.kind)
+    if types is None:
+        return rule
+    other = by_name.get(rule.to_table or "")
+    if other is None or rule.to_columns[0] not in other.column_names:
+        raise AgreementError(f"rule {rule.code} looks at {rule.to_table}.{rule.to_columns[0]}, which is not there.")
+    if table.column(rule.columns[0]).type not in types or other.column(rule.to_columns[0]).type not in types:
+        raise AgreementError(f"rule {rule.code} needs two columns of type {' or '.join(types)}.")
+    child, parent = (other, table) if rule.kind is RuleKind.TOTAL else (table, other)
+    link = next((reference for reference in child.references if reference.to_table == parent.name), None)
+    if link is None:
+        raise AgreementError(
+            f"rule {rule.code} needs to know which rows belong together: {child.name} has no reference to "
+            f"{parent.name}. Give it a relationship."
+        )
+    own, there = (link.to_columns, link.columns) if rule.kind is RuleKind.TOTAL else (link.columns, link.to_columns)
+    return rule.model_copy(update={"join": own, "to_join": there})
 
 
 _USUAL = {
@@ -244,8 +308,26 @@ _USUAL = {
 }
 
 
-def _declared_sentences(table: Table, kind: RuleKind, columns: tuple[str, ...]) -> tuple[str, str]:
+def _declared_sentences(
+    table: Table, kind: RuleKind, columns: tuple[str, ...], other: tuple[str, str] | None
+) -> tuple[str, str]:
     """Sentence and mend of a declared rule. The submission's own figures are added by whoever has them."""
+    if kind is RuleKind.TOTAL and other:
+        return (
+            f"{columns[0]} is not the sum of {other[1]} in the rows of {other[0]}.csv that belong to it.",
+            f"Add up {other[1]} in {other[0]}.csv for the same {_and(table.key)} and correct what is wrong: the total "
+            "here, or a row there that is wrong, missing or too many.",
+        )
+    if kind is RuleKind.DATE_ORDER_ACROSS and other:
+        return (
+            f"{columns[0]} lies before {other[1]} in {other[0]}.csv.",
+            f"Compare both dates with your own system and correct the wrong one, here or in {other[0]}.csv.",
+        )
+    if kind is RuleKind.CONDITION:
+        return (
+            f"{_and(columns)} do not go together as agreed.",
+            "Compare the row with your own system and correct what is wrong.",
+        )
     if kind is RuleKind.DATE_ORDER:
         earlier, later = columns
         return (

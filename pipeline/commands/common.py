@@ -3,6 +3,7 @@
 import os
 import sys
 from datetime import UTC, date, datetime
+from pathlib import Path
 
 import click
 
@@ -22,9 +23,18 @@ class Commands(click.Group):
             sys.exit(error.exit_code)
 
 
-def read_settings() -> Settings:
-    """The settings of the environment that the command was started in."""
-    return Settings.from_environment(os.environ)
+agreement_option = click.option(
+    "--agreement",
+    "agreement_folder",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder of the agreement; that of the settings (LINKARMS_AGREEMENT) where it is left out.",
+)
+
+
+def read_settings(agreement_folder: Path | None = None) -> Settings:
+    """The settings of the environment that the command was started in, with another agreement where one is named."""
+    more = {} if agreement_folder is None else {"LINKARMS_AGREEMENT": str(agreement_folder)}
+    return Settings.from_environment({**os.environ, **more})
 
 
 def read_today() -> date:

@@ -5,6 +5,7 @@ import pytest
 from protocol.finding import Finding, Scope
 from protocol.gate import check_gate
 from protocol.model import Agreement, GateCheck, Partner
+from tests.two_versions import load_two_versions
 
 TODAY = date(2026, 7, 10)
 
@@ -125,7 +126,7 @@ def test_signature_counts_from_its_day(example: Agreement) -> None:
 
 
 def test_signature_under_another_version_does_not_hold(example: Agreement) -> None:
-    (finding,) = gate(example.model_copy(update={"version": "1.1"}))
+    (finding,) = gate(example.model_copy(update={"version": "1.1"}), declared_version="1.1")
     assert finding.sentence == "Harbour Trust has signed version 1.0; version 1.1 holds now."
 
 
@@ -151,3 +152,51 @@ def test_all_reasons_are_told_at_once(example: Agreement) -> None:
         )
     ]
     assert all(finding.clause and finding.mend for finding in findings)
+
+
+# --- two versions -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory) -> Agreement:
+    """Version 2.0 from 2026-Q3 on, version 1.0 until 2026-11-30."""
+    return load_two_versions(tmp_path_factory.mktemp("two") / "agreement")
+
+
+@pytest.mark.parametrize(
+    ("period", "version", "today"),
+    [
+        ("2026-Q3", "2.0", date(2026, 10, 1)),
+        ("2026-Q3", "1.0", date(2026, 10, 1)),
+        ("2026-Q3", "1.0", date(2026, 11, 30)),
+        ("2026-Q2", "1.0", date(2026, 10, 1)),
+        ("2026-Q2", "1.0", date(2027, 6, 30)),
+    ],
+)
+def test_period_is_submitted_by_its_version_or_by_the_one_before(
+    both: Agreement, period: str, version: str, today: date
+) -> None:
+    assert gate(both, period_id=period, declared_version=version, today=today) == ()
+
+
+@pytest.mark.parametrize(
+    ("period", "version", "today", "told", "right"),
+    [
+        ("2026-Q3", "1.0", date(2026, 12, 1), "was taken for the period 2026-Q3 until 2026-11-30", "2.0"),
+        ("2026-Q2", "2.0", date(2026, 10, 1), "holds from the period 2026-Q3 on; 2026-Q2 is submitted by", "1.0"),
+        ("2026-Q3", "3.0", date(2026, 10, 1), "made to a version of the agreement that is not accepted", "2.0"),
+        ("2026-Q9", "3.0", date(2026, 10, 1), "made to a version of the agreement that is not accepted", "2.0"),
+    ],
+)
+def test_version_that_is_not_taken_is_refused_with_the_one_that_is(
+    both: Agreement, period: str, version: str, today: date, told: str, right: str
+) -> None:
+    finding = gate(both, period_id=period, declared_version=version, today=today)[-1]
+    assert finding.clause == "4.3 Versions"
+    assert told in finding.sentence
+    assert finding.example == right
+    assert f"version {right}" in finding.mend
+
+
+def test_known_version_of_an_unknown_period_is_not_held_against_the_partner(both: Agreement) -> None:
+    assert clauses(gate(both, period_id="2031-Q1", declared_version="1.0")) == ["4.1 Periods and window"]

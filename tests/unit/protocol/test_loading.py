@@ -93,36 +93,45 @@ def test_all_faults_are_told_at_once(edit: Edit, refusal: Callable[[], str]) -> 
     edit("codelists/sex.yaml", "label: Female", "lable: Female")
     edit("grants/evaluation_team.yaml", "ends: 2027-12-31", "ends: never")
     message = refusal()
-    assert "codelists/sex.yaml: codes.0.lable: is not an entry" in message
-    assert "codelists/sex.yaml: codes.0.label: is missing" in message
-    assert "grants/evaluation_team.yaml: ends: should be a date" in message
+    assert "codelists/sex.yaml:4: codes.0.lable: is not an entry" in message
+    assert "codelists/sex.yaml:4: codes.0.label: is missing" in message
+    assert "grants/evaluation_team.yaml:6: ends: should be a date" in message
 
 
 @pytest.mark.parametrize(
     ("file", "old", "new", "told"),
     [
-        ("agreement.yaml", "term:", "terms:", "agreement.yaml: terms: is not an entry"),
-        ("agreement.yaml", 'version: "1.0"', "version: 1.0", "agreement.yaml: version: should be a version in quotes"),
+        ("agreement.yaml", "term:", "terms:", ": terms: is not an entry"),
+        (
+            "agreement.yaml",
+            'version: "1.0"',
+            "version: 1.0",
+            "agreement.yaml:6: version: should be a version in quotes",
+        ),
         ("agreement.yaml", "id: harbour_east", "id: harbour_east\nid: other", "the key id stands twice"),
-        ("agreement.yaml", "[signature]", "[]", "agreement.yaml: clauses: have none that governs signature"),
+        ("agreement.yaml", "[signature]", "[]", ": clauses: have none that governs signature"),
         ("agreement.yaml", "from: 2026-Q1", "from: 2025-Q4", "2025-Q4: does not lie within the agreement's term"),
         ("agreement.yaml", "to: 2028-Q4", "to: 2028-Q5", "calendar.quarters: should be"),
         ("agreement.yaml", "minimum_people: 8", "minimum_people: 1", "single people would be published"),
-        ("agreement.yaml", "term:", "term: [", "is not good YAML"),
-        ("partners/harbour_trust.yaml", "tier: core", "tier: outer", "harbour_trust: tier: should be core or wider"),
-        ("partners/castle_borough.yaml", "gateway:", "# gateway:", "partners/castle_borough.yaml: line "),
+        ("agreement.yaml", "id: harbour_east", "id: [", "is not good YAML"),
+        (
+            "partners/harbour_trust.yaml",
+            "tier: core",
+            "tier: outer",
+            "harbour_trust.yaml:4: tier: should be core or wider",
+        ),
+        ("partners/castle_borough.yaml", "gateway:", "# gateway:", "partners/castle_borough.yaml:8: is not good YAML"),
         ("partners/bridge_housing.yaml", "kind: charity", "kind: charity\npublic_body: true", "gateway: is missing"),
-        ("partners/bridge_housing.yaml", '"1.0"', '"2.0"', "the tables in force are those of 1.x"),
         ("partners/bridge_housing.yaml", "name:", "id: other\nname:", "id: should be bridge_housing, like the file"),
         ("codelists/partner.yaml", "code: northgate_skills", "code: north", "lack the partner northgate_skills"),
-        ("codelists/sex.yaml", "code: male", "code: female", "have female more than once"),
-        ("codelists/sex.yaml", "code: male", "code: Male", "should be written in small letters"),
-        ("grants/evaluation_team.yaml", "[evidence, pool]", "[linkage]", "nothing else can be granted"),
+        ("codelists/sex.yaml", "code: male", "code: female", "codes.1: is female again"),
+        ("codelists/sex.yaml", "code: male", "code: Male", "Write it in small letters"),
+        ("grants/evaluation_team.yaml", "pool.*", "linkage.*", "can be granted"),
         ("agreement.yaml", "inbox_days: 14", "inbox_days: -1", "retention.inbox_days: cannot be less than nothing"),
         ("agreement.yaml", "quarters: {from: 2026-Q1, to: 2028-Q4}", "periods: []", "calendar.periods: are none"),
         ("agreement.yaml", "repeat_window_days: 90", "repeat_window_days: -90", "measures.repeat_window_days: cannot"),
         ("grants/evaluation_team.yaml", "evaluation_analyst", "linkarms_owner", "a name that the database keeps"),
-        ("grants/evaluation_team.yaml", "purpose: joint_evidence", "purpose: joy", "is no purpose of agreement.yaml"),
+        ("grants/evaluation_team.yaml", "[joint_evidence,", "[joy,", "name joy, which agreement.yaml does not have"),
         ("grants/evaluation_team.yaml", "ends: 2027-12-31", "ends: 2029-12-31", "lies after the agreement's term"),
     ],
 )
@@ -147,18 +156,22 @@ PERSON_NAME = """examples: [Amelia]
         ("logicalType: string", "logicalType: text", "person.local_person_id.logicalType: should be one of"),
         ("classification: special_category", "classification: secret", "person.ethnic_group.classification"),
         ("value: [equality_monitoring]", "value: [record_linkage]", "has no article_9"),
-        ("value: [equality_monitoring]", "value: [curiosity]", "names the purpose curiosity"),
-        ("value: [equality_monitoring]", "value: []", "has no purpose"),
-        (PERSON_NAME, PERSON_NAME.replace("tokenise", "keep"), "is a direct identifier and cannot be kept"),
+        ("value: [equality_monitoring]", "value: [curiosity]", "purposes: name curiosity"),
+        ("value: [equality_monitoring]", "value: []", "purposes: are none"),
+        (PERSON_NAME, PERSON_NAME.replace("tokenise", "keep"), "keeps a direct identifier"),
         ("examples: [mixed]", "examples: [blue]", "not a code of the list ethnic_group"),
         (
             "examples: ['1984-07-23']",
             "examples: ['23/07/1984']",
-            "person.date_of_birth: has as example what is no date",
+            "person.date_of_birth.examples: has what is no date",
         ),
-        ("examples: ['999 000 0018']", "examples: ['999']", "has an example that its pattern does not match"),
+        ("examples: ['999 000 0018']", "examples: ['999']", "have what the pattern does not match"),
         ("'[0-9]{3}[ -]?[0-9]{3}[ -]?[0-9]{4}'", "'(?=9)[0-9 ]+'", "look-around"),
-        ("codelist, value: sex}", "codelist, value: sexes}", "person: sex names the code list sexes, which is missing"),
+        (
+            "codelist, value: sex}",
+            "codelist, value: sexes}",
+            "person.sex.codelist: is sexes, and codelists/sexes.yaml is missing",
+        ),
         ("to: person.local_person_id", "to: people.local_person_id", "refers to the table people, which is missing"),
         ("to: person.local_person_id", "to: person.sex", "should refer to the key of person"),
         ("to: person.local_person_id", "to: person", "should name as many columns on both sides"),
@@ -170,7 +183,7 @@ PERSON_NAME = """examples: [Amelia]
         ("required: true", "required: true\n        unique: true", "unique: is not read. Only keys are unique"),
         ("property: personColumn", "property: personcolumn", "customProperties.personcolumn: is not known here"),
         ("property: heldBackShare, value: 0.2", "property: heldBackShare, value: 20", "should be a share such as 0.2"),
-        ("  - name: sharing_basis", "  - name: person", "stands twice"),
+        ("  - name: sharing_basis", "  - name: person", "is person again"),
         ("value: birth_year_band", "value: postcode_district", "cannot be generalised by postcode_district"),
         ("- {property: identifier, value: nhs_number}", "", "person.nhs_number: is tokenised, so it needs"),
     ],
@@ -186,7 +199,7 @@ def test_contract_that_promises_what_is_not_kept_is_refused(
 
 def test_free_text_cannot_be_kept(edit: Edit, refusal: Callable[[], str]) -> None:
     edit(CONTRACT, "value: drop", "value: keep")
-    assert "assessment.summary: is free text, which never passes" in refusal()
+    assert "assessment.summary.treatment: lets free text through, which never passes" in refusal()
 
 
 def test_identifier_outside_the_person_table_is_refused(edit: Edit, refusal: Callable[[], str]) -> None:
@@ -219,8 +232,6 @@ def test_table_without_the_optional_ones_still_loads(folder: Path) -> None:
 def test_earlier_version_of_the_tables_may_stay(folder: Path, edit: Edit) -> None:
     for name in ("agreement.yaml", CONTRACT):
         edit(name, 'version: "1.0"', 'version: "2.0"')
-    for path in (folder / "partners").glob("*.yaml"):
-        edit(f"partners/{path.name}", '["1.0"]', '["2.0"]')
     (folder / "v2").mkdir()
     (folder / "v2" / "casework.odcs.yaml").write_text((folder / CONTRACT).read_text(encoding="utf-8"), "utf-8")
     assert load_agreement(folder).version == "2.0"

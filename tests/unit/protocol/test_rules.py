@@ -89,7 +89,7 @@ def test_key_of_two_columns_makes_one_rule(example: Agreement) -> None:
     rule = find(example, "assessment_item.assessment_number+item.unique")
     assert rule.columns == ("assessment_number", "item")
     assert rule.on_failure is OnFailure.HOLD_BACK
-    assert "Rows that are the same in every column count once" in rule.sentence
+    assert "Rows that are the same in every column count once" in rule.mend
 
 
 def test_each_table_limits_the_share_that_may_be_held_back(example: Agreement) -> None:
