@@ -170,7 +170,9 @@ def _leave_empty(work: _Work) -> None:
 
 
 def _end_before_start(work: _Work) -> None:
-    rules = [rule for rule in work.table.rules if rule.kind is RuleKind.DATE_ORDER]
+    ordered = [rule for rule in work.table.rules if rule.kind is RuleKind.DATE_ORDER]
+    ends = [rule.columns[1] for rule in ordered]
+    rules = [rule for rule in ordered if ends.count(rule.columns[1]) == 1]  # so that the row breaks one rule only
     if not rules:
         return
     rule: Rule = rules[int(work.draws.integers(0, len(rules) - 1, 1)[0])]

@@ -290,11 +290,10 @@ def _conform(rows: pl.DataFrame, table: Table) -> pl.DataFrame:
 
 
 def _manifest(agreement: Agreement, partner: Partner, span: Period, tables: Tables) -> dict[str, Any]:
-    version = agreement.version if agreement.version in partner.accepted_versions else partner.accepted_versions[-1]
     return {
         "partner": partner.id,
         "period": span.id,
-        "agreement_version": version,
+        "agreement_version": agreement.version,
         "kind": "full",
         "extracted_on": (span.ends + timedelta(days=EXTRACTED_AFTER_DAYS)).isoformat(),
         "tables": {name: len(frame) for name, frame in tables.items()},

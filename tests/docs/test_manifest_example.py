@@ -4,7 +4,7 @@ import re
 from datetime import UTC, datetime
 from pathlib import Path
 
-from intake.channel import FetchedDrop
+from intake.channels import FetchedDrop
 from intake.manifest import read_manifest
 from intake.taking import Limits, take_in
 from protocol.model import Agreement
