@@ -4,7 +4,7 @@ from sqlalchemy import Connection, text
 
 from evidence.model import Measure
 
-READERS = ("linkarms_evidence_reader", "linkarms_pool_analyst")
+READERS = ("linkarms_evidence_reader",)
 """Group roles that may read released evidence."""
 
 _COLUMN_COMMENTS = {

@@ -46,11 +46,14 @@ class SubmissionRecord:
     mode: str
     """``full``, ``delta``, ``correction`` or ``nil``."""
     agreement_version: str
+    """The version that it was made to."""
     content_digest: str
     """SHA-256 of what was received."""
     received_at: datetime
     supersedes: str | None = None
     """For a correction, and only for one: the submission of which it replaces the tables that it carries."""
+    rows_version: str | None = None
+    """The version in whose terms its rows are loaded, where they were carried over from an earlier one."""
 
 
 @dataclass(frozen=True)
@@ -220,9 +223,16 @@ def load_submission(
         conn.execute(
             text(
                 "update governance.submission set state = 'loaded', loaded_at = coalesce(:now, now()),"
-                " receipt = cast(:receipt as jsonb), key_id = :key_id where submission_id = :id"
+                " receipt = cast(:receipt as jsonb), key_id = :key_id, rows_version = :rows_version"
+                " where submission_id = :id"
             ),
-            {"id": submission.submission_id, "now": now, "receipt": _as_json(receipt), "key_id": key_id},
+            {
+                "id": submission.submission_id,
+                "now": now,
+                "receipt": _as_json(receipt),
+                "key_id": key_id,
+                "rows_version": submission.rows_version or submission.agreement_version,
+            },
         )
         superseded = _mark_superseded(conn, submission)
         place = {"partner": submission.partner_id, "period": submission.period}

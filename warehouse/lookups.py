@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import polars as pl
 from psycopg import sql
@@ -45,6 +46,19 @@ def read_previous_counts(conn: Connection, partner_id: str, period: str) -> dict
         {"partner": partner_id, "period": period},
     )
     return {table: int(count) for table, count in rows}
+
+
+def read_last_receipt(conn: Connection, partner_id: str, period: str, submission_id: str) -> dict[str, Any] | None:
+    """The receipt of the partner's submission before this one, taken in or refused: the latest of the same period, or
+    else the latest of any; None before its first."""
+    receipt = conn.scalar(
+        text(
+            "select receipt from governance.submission where partner_id = :partner and submission_id <> :id"
+            " and receipt is not null order by (period = :period) desc, seq desc limit 1"
+        ),
+        {"partner": partner_id, "period": period, "id": submission_id},
+    )
+    return None if receipt is None else dict(receipt)
 
 
 def find_known_rows(conn: Connection, partner_id: str, table: str, row_keys: pl.Series) -> pl.Series:

@@ -1,26 +1,37 @@
-"""The schema ``pool``: the published snapshot's rows for analysts with a grant, by that grant's own pseudonyms.
+"""The schema ``pool``: the published snapshot's rows for analysts with a grant, by its pseudonyms and for its purposes.
 
 What an analyst can and cannot see (kept by ``tests/integration/warehouse/test_pool_views.py``):
 
 - persons by ``published_id``, the pseudonym of the grant of the session's login; without a grant that holds today a
   view is empty;
+- a column only where it is shared for one of the grant's purposes, and null in every row otherwise; a view without any
+  such column is empty. A value that is not shown takes part in no condition either: what a query can ask is the null;
 - no ``person_ref``, no ``row_key``, no submission, and no value that a second grant would see as well: numbers of
   enrolments, assessments and the like are hashed with the grant's id, so that they join within a grant only;
 - nothing of a client who must not be linked: the flag itself would tell of a refuge or a protected identity. Rows of a
   client whose own record is not in the snapshot are left out too: nothing says that they may be shown.
 """
 
+from collections.abc import Sequence
+
 from psycopg import sql
 from sqlalchemy import Connection
 
 from protocol.model import Agreement, Table, Treatment
-from protocol.pool import PoolColumn, pool_columns
+from protocol.pool import PoolColumn, analyst_columns, mark_purposes, row_purposes
+from protocol.versions import NOT_COLLECTED, not_collected_in_pool
 from warehouse.roles import apply_grants, driver
 from warehouse.snapshot import link_query, open_clients_query, rows_query
 
-_HIDDEN = frozenset({"do_not_link"})
 _PUBLISHED = sql.SQL("(select snapshot_id from evidence.release where state = 'published')")
 _AUDIENCE = sql.SQL("(select governance.session_audience())")
+
+MARK_COLUMNS = {
+    "mark": "of_record, repeat (of another partner's assessment) or review (of the partner's own).",
+    "repeats_partner_id": "Partner of the assessment that it repeats.",
+    "days_since": "Days since the assessment that it repeats.",
+}
+"""Columns that the view of assessments has besides the agreed ones, and what each says."""
 
 
 def ensure_pool_views(conn: Connection, agreement: Agreement) -> tuple[str, ...]:
@@ -34,17 +45,24 @@ def ensure_pool_views(conn: Connection, agreement: Agreement) -> tuple[str, ...]
         _run(conn, sql.SQL("drop view pool.{} cascade").format(sql.Identifier(name)))
     for table in agreement.contract.tables:
         _make_view(conn, table)
+    _make_not_collected(conn, agreement)
     apply_grants(conn)
     return agreement.contract.table_names
 
 
 def _make_view(conn: Connection, table: Table) -> None:
-    columns = [column for column in pool_columns(table) if column.name not in _HIDDEN]
     about_person = table.person_column is not None
-    selected: list[sql.Composable] = [sql.SQL("r.partner_id"), sql.SQL("r.period")]
-    comments = {"partner_id": "The partner that sent the row.", "period": "The collection period it was sent for."}
-    joins: list[sql.Composable] = []
-    conditions: list[sql.Composable] = [sql.SQL("{} is not null").format(_AUDIENCE)]
+    selected: list[sql.Composable] = [sql.SQL(name) for name in ("r.partner_id", "r.period", "v.agreement_version")]
+    comments = {
+        "partner_id": "The partner that sent the row.",
+        "period": "The collection period it was sent for.",
+        "agreement_version": "The version of the agreement that it was sent by. What an earlier one did not ask for is "
+        f"listed in pool.{NOT_COLLECTED}.",
+    }
+    joins: list[sql.Composable] = [
+        sql.SQL("join (select submission_id, agreement_version from governance.submission) v using (submission_id)")
+    ]
+    conditions: list[sql.Composable] = [sql.SQL("{} is not null").format(_AUDIENCE), _is_for(row_purposes(table))]
     if about_person:
         selected.insert(0, sql.SQL("i.published_id"))
         comments["published_id"] = (
@@ -62,22 +80,23 @@ def _make_view(conn: Connection, table: Table) -> None:
             )
         )
     if table.name == "assessment":
-        selected += [sql.SQL(f"m.{name}") for name in ("mark", "repeats_partner_id", "days_since")]
-        comments["mark"] = "of_record, repeat (of another partner's assessment) or review (of the partner's own)."
-        comments["repeats_partner_id"] = "Partner of the assessment that it repeats."
-        comments["days_since"] = "Days since the assessment that it repeats."
+        purposes = mark_purposes(table)
+        for name, comment in MARK_COLUMNS.items():
+            selected.append(_shown(sql.SQL(f"m.{name}"), name, purposes))
+            comments[name] = comment + _told_purposes(purposes)
         joins.append(
             sql.SQL(
                 "left join facts.assessment_mark m on m.snapshot_id = {}"
                 " and m.partner_id = r.partner_id and m.row_key = r.row_key"
             ).format(_PUBLISHED)
         )
-    for column in columns:
-        selected.append(_column(column))
+    for column in analyst_columns(table):
         source = table.column(column.source)
+        selected.append(_shown(_value(column), column.name, source.purposes))
         comments[column.name] = f"{source.label}. {source.description}"
         if column.kind is Treatment.PSEUDONYMISE:
             comments[column.name] += " A pseudonym of this grant alone."
+        comments[column.name] += _told_purposes(source.purposes)
     _run(
         conn,
         sql.SQL("create view pool.{} with (security_barrier) as select {} from ({}) r {} where {}").format(
@@ -98,14 +117,59 @@ def _make_view(conn: Connection, table: Table) -> None:
         )
 
 
-def _column(column: PoolColumn) -> sql.Composed:
+def _make_not_collected(conn: Connection, agreement: Agreement) -> None:
+    """The view that tells an empty cell that was never asked for from one that was not answered."""
+    rows: list[sql.Composable] = [
+        sql.SQL("({})").format(sql.SQL(", ").join(map(sql.Literal, (entry.version, entry.table, entry.column))))
+        for entry in not_collected_in_pool(agreement)
+    ]
+    values = sql.SQL(", ").join(rows or [sql.SQL("(null, null, null)")])
+    view = sql.SQL("pool.{}").format(sql.Identifier(NOT_COLLECTED))
+    _run(
+        conn,
+        sql.SQL(
+            "create view {} as select agreement_version, table_name, column_name"
+            " from (values {}) n (agreement_version, table_name, column_name) where agreement_version is not null"
+        ).format(view, values),
+    )
+    note = (
+        "What rows of an earlier version of the agreement were never asked for. There a code is not_collected and any "
+        "other column is null, which is not the same as asked and not answered."
+    )
+    comments = {
+        "agreement_version": "The version that did not ask for it.",
+        "table_name": "The view of the pool.",
+        "column_name": "Its column.",
+    }
+    _run(conn, sql.SQL("comment on view {} is {}").format(view, sql.Literal(note)))
+    for name, comment in comments.items():
+        _run(
+            conn,
+            sql.SQL("comment on column {}.{} is {}").format(view, sql.Identifier(name), sql.Literal(comment)),
+        )
+
+
+def _is_for(purposes: Sequence[str]) -> sql.Composed:
+    """True where the session's grant is for one of these. A subquery of its own, so it is worked out once a query."""
+    names = sql.SQL(", ").join(map(sql.Literal, purposes))
+    return sql.SQL("(select governance.session_purposes() && array[{}]::text[])").format(names)
+
+
+def _shown(value: sql.Composable, name: str, purposes: Sequence[str]) -> sql.Composed:
+    """A column of a view: the value to a session whose grant is for one of ``purposes``, null to every other."""
+    return sql.SQL("case when {} then {} end as {}").format(_is_for(purposes), value, sql.Identifier(name))
+
+
+def _told_purposes(purposes: Sequence[str]) -> str:
+    return f" Shown for: {', '.join(purposes) or 'no purpose'}; null to grants for other purposes."
+
+
+def _value(column: PoolColumn) -> sql.Composed:
     name = sql.Identifier(column.name)
     if column.kind is not Treatment.PSEUDONYMISE:
         return sql.SQL("r.{}").format(name)
     # The pooled value is a keyed pseudonym of 128 bits that no analyst sees, so no two grants' hashes can be matched.
-    return sql.SQL("left(encode(sha256(convert_to({} || ':' || r.{}, 'UTF8')), 'hex'), 32) as {}").format(
-        _AUDIENCE, name, name
-    )
+    return sql.SQL("left(encode(sha256(convert_to({} || ':' || r.{}, 'UTF8')), 'hex'), 32)").format(_AUDIENCE, name)
 
 
 def _run(conn: Connection, statement: sql.Composed) -> None:

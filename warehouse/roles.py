@@ -3,7 +3,8 @@
 Promises, kept by ``tests/integration/warehouse/test_roles.py``:
 
 - a reader of evidence sees released figures and nothing else: no draft, no row about a person, no match key;
-- a pool analyst sees the pool by the pseudonyms of the analyst's own grant only;
+- a pool analyst sees the pool by the pseudonyms of the analyst's own grant only, and columns for its purposes;
+- a login whose grant names single views reads these and nothing else;
 - nobody, the pipeline included, can change or delete an audit event or a published figure;
 - a login whose grant has ended cannot log in, and a session that is still open sees nothing more.
 """
@@ -19,74 +20,47 @@ from sqlalchemy import Connection, text
 
 from protocol.errors import AgreementError, LinkarmsError
 from protocol.model import Agreement, Grant
+from warehouse.rights import (
+    CUSTODIAN,
+    EVIDENCE_READER,
+    GROUP_OF_SCHEMA,
+    GROUP_RIGHTS,
+    GROUPS,
+    PIPELINE,
+    POLICIES,
+    POOL_ANALYST,
+    SESSION_FUNCTIONS,
+    groups_of,
+    is_live,
+    live_relations,
+    live_rights,
+    login_rights,
+    quote,
+)
 from warehouse.schema import SCHEMAS
 
-PIPELINE = "linkarms_pipeline"
-CUSTODIAN = "linkarms_custodian"
-POOL_ANALYST = "linkarms_pool_analyst"
-EVIDENCE_READER = "linkarms_evidence_reader"
+__all__ = [
+    "CUSTODIAN",
+    "EVIDENCE_READER",
+    "GROUPS",
+    "PIPELINE",
+    "POOL_ANALYST",
+    "LoginState",
+    "apply_grants",
+    "driver",
+    "ensure_groups",
+    "ensure_logins",
+    "ensure_service_login",
+]
 
-GROUPS: Mapping[str, str] = {
-    PIPELINE: "Loads submissions, links, computes and publishes. Owns nothing and changes no schema.",
-    CUSTODIAN: "Looks after linkage: reads match keys, the registry and what governs them.",
-    POOL_ANALYST: "Reads the pool by the pseudonyms of its own grant, and evidence.",
-    EVIDENCE_READER: "Reads released figures.",
-}
-"""The group roles (without log-in) and what each is for."""
-
-GROUP_OF_SCHEMA: Mapping[str, str] = {"evidence": EVIDENCE_READER, "pool": POOL_ANALYST}
-"""Which group a login joins for a schema that its grant names."""
-
-_LOGIN_MARK = "Linkarms login of grant "
-"""Comment of the logins that this module made; no other role is ever altered."""
-
-
-@dataclass(frozen=True)
-class _Privilege:
-    """Rights of one group on relations of one schema."""
-
-    group: str
-    schema: str
-    rights: str
-    relations: tuple[str, ...] = ()
-    """All relations of the schema where empty."""
+LOGIN_MARK = "Linkarms login of "
+"""How the comment of each login begins that this module made; no other role is ever altered."""
+SERVICE_MARK = f"{LOGIN_MARK}the service group "
 
 
-_PRIVILEGES = (
-    _Privilege(PIPELINE, "governance", "select"),
-    _Privilege(
-        PIPELINE,
-        "governance",
-        "insert, update",
-        ("submission", "submission_table", "snapshot", "snapshot_table", "draft_figure"),
-    ),
-    _Privilege(PIPELINE, "governance", "delete", ("draft_figure",)),
-    _Privilege(PIPELINE, "governance", "insert", ("audit_event",)),
-    _Privilege(PIPELINE, "linkage", "select, insert, update, delete"),
-    # No update: a row of facts is as it was loaded or it is not there.
-    _Privilege(PIPELINE, "facts", "select, insert, delete"),
-    _Privilege(PIPELINE, "evidence", "select, insert"),
-    _Privilege(PIPELINE, "evidence", "update", ("release",)),
-    _Privilege(CUSTODIAN, "linkage", "select"),
-    _Privilege(CUSTODIAN, "governance", "select"),
-    _Privilege(POOL_ANALYST, "pool", "select"),
-    _Privilege(POOL_ANALYST, "evidence", "select"),
-    _Privilege(EVIDENCE_READER, "evidence", "select"),
-)
-
-_READERS = f"{EVIDENCE_READER}, {POOL_ANALYST}"
-
-_POLICIES = (
-    ("evidence.release", "pipeline_sees_all", f"to {PIPELINE} using (true) with check (true)"),
-    ("evidence.release", "readers_see_no_draft", f"for select to {_READERS} using (state <> 'draft')"),
-    ("evidence.figure", "pipeline_sees_all", f"to {PIPELINE} using (true) with check (true)"),
-    (
-        "evidence.figure",
-        "readers_see_releases_that_stand",
-        f"for select to {_READERS} using (release_id in (select r.release_id from evidence.release r"  # noqa: S608
-        " where r.state in ('published', 'superseded')))",
-    ),
-)
+def mark_of(grant: Grant, database: str) -> str:
+    """The comment of a grant's login. It names the database: roles belong to the cluster, which may have several."""
+    return f"{LOGIN_MARK}grant {grant.id} of database {database}"
 
 
 # --- groups and grants ----------------------------------------------------------------------------------------------
@@ -125,21 +99,19 @@ def apply_grants(conn: Connection) -> None:
             f"revoke all on all tables in schema {schema} from public, {groups}",
             f"revoke all on all functions in schema {schema} from public, {groups}",
         ]
-    for privilege in _PRIVILEGES:
-        relations = ", ".join(f"{privilege.schema}.{name}" for name in privilege.relations)
-        target = relations or f"all tables in schema {privilege.schema}"
+    for given in GROUP_RIGHTS:
+        relations = ", ".join(f"{given.schema}.{name}" for name in given.relations)
+        target = relations or f"all tables in schema {given.schema}"
         statements += [
-            f"grant usage on schema {privilege.schema} to {privilege.group}",
-            f"grant {privilege.rights} on {target} to {privilege.group}",
+            f"grant usage on schema {given.schema} to {given.group}",
+            f"grant {', '.join(given.privileges)} on {target} to {given.group}",
         ]
-    # Called inside the pool's views, for which PostgreSQL asks the reader's own right. Without the use of the schema
-    # `governance` an analyst cannot call it otherwise.
-    statements.append(f"grant execute on function governance.session_audience() to {POOL_ANALYST}")
-    for relation, name, clause in _POLICIES:
+    statements.append(f"grant execute on function {', '.join(SESSION_FUNCTIONS)} to {POOL_ANALYST}")
+    for policy in POLICIES:
         statements += [
-            f"alter table {relation} enable row level security",
-            f"drop policy if exists {name} on {relation}",
-            f"create policy {name} on {relation} {clause}",
+            f"alter table {policy.relation} enable row level security",
+            f"drop policy if exists {policy.name} on {policy.relation}",
+            f"create policy {policy.name} on {policy.relation} {policy.clause}",
         ]
     for statement in statements:
         conn.execute(text(statement))
@@ -152,7 +124,7 @@ def ensure_service_login(conn: Connection, login: str, group: str, password: str
     """
     if group not in GROUPS:
         raise LinkarmsError(f"There is no group role {group}.")
-    _ensure_login(conn, login, password, until=None, mark=f"{_LOGIN_MARK}service")
+    _ensure_login(conn, login, password, until=None, mark=f"{SERVICE_MARK}{group}")
     _set_groups(conn, login, {group})
 
 
@@ -174,44 +146,62 @@ def ensure_logins(
 ) -> tuple[LoginState, ...]:
     """Make the database's logins what the agreement grants today; returns the state of each.
 
-    A login of a live grant can log in and is a member of the groups of its schemas; one of a grant that has not begun
-    or has ended, or that the agreement no longer names, loses its log-in, its memberships and its open sessions'
-    view of the pool. A login without an entry in ``passwords`` keeps the password that it has.
+    A login of a live grant can log in, is a member of the groups of the schemas that its grant names whole, and may
+    read the views that it names one by one; a login of a grant that has not begun or has ended, or that the agreement
+    no longer names, loses its log-in, its memberships and rights, and its open sessions' view of the pool. A login
+    without an entry in ``passwords`` keeps the password that it has.
 
-    ``conn`` belongs to the database's owner and the caller commits.
+    ``conn`` belongs to the database's owner and the caller commits. The views have to be there.
 
     Raises :class:`AgreementError` where a login is in two grants, is the name of a role that Linkarms did not make,
-    or is new and has no password.
+    or is new and has no password, and where a grant names a view that is not there.
     """
-    _refuse_shared_logins(agreement.grants)
+    refuse_faulty_grants(agreement.grants, live_relations(conn))
+    database = database_name(conn)
     states = []
+    wanted = set()
     named = {login: grant for grant in agreement.grants for login in grant.logins}
     for login, grant in sorted(named.items()):
-        live = grant.starts <= today <= grant.ends
-        groups = {GROUP_OF_SCHEMA[schema] for schema in grant.schemas} if live else set()
-        mark = f"{_LOGIN_MARK}{grant.id}"
+        live = is_live(grant, today)
+        groups = groups_of(grant) if live else set()
+        mark = mark_of(grant, database)
         _ensure_login(conn, login, passwords.get(login), until=grant.ends if live else today - timedelta(1), mark=mark)
         if not live:
             _close_login(conn, login)
         _set_groups(conn, login, groups)
         _record_login(conn, login, grant, agreement.digest)
+        wanted |= login_rights(login, grant, database) if live else set()
         states.append(LoginState(login, grant.id, live, tuple(sorted(groups))))
-    for (login,) in conn.execute(text("select login from governance.login_grant order by login")).all():
+    recorded = list(conn.scalars(text("select login from governance.login_grant order by login")))
+    for login in recorded:
         if login not in named:
             _close_login(conn, login)
             _set_groups(conn, login, set())
             conn.execute(text("delete from governance.login_grant where login = :login"), {"login": login})
+    held = {entry.right for entry in live_rights(conn) if entry.right.grantee in {*named, *recorded}}
+    for statement in (*(right.revoke for right in sorted(held - wanted)), *(r.grant for r in sorted(wanted - held))):
+        conn.execute(text(statement))
     return tuple(states)
 
 
-def _refuse_shared_logins(grants: tuple[Grant, ...]) -> None:
+def database_name(conn: Connection) -> str:
+    """Name of the database that the connection is in."""
+    return str(conn.scalar(text("select current_database()")))
+
+
+def refuse_faulty_grants(grants: tuple[Grant, ...], relations: tuple[str, ...]) -> None:
+    """Raise :class:`AgreementError` where grants share a login or name what is not among ``relations``."""
     seen: dict[str, str] = {}
     for grant in grants:
-        unknown = set(grant.schemas) - set(GROUP_OF_SCHEMA)
-        if unknown:
-            raise AgreementError(
-                f"Grant {grant.id} names the schema {sorted(unknown)[0]}, which nobody may be granted."
-            )
+        for view in grant.views:
+            schema, _, name = view.partition(".")
+            if schema not in GROUP_OF_SCHEMA:
+                raise AgreementError(f"Grant {grant.id} names {view}, which nobody may be granted.")
+            if name != "*" and f"{schema}.{quote(name)}" not in relations:
+                raise AgreementError(
+                    f"Grant {grant.id} names the view {view}, which the database does not have. Correct its name, or "
+                    "run `linkarms warehouse upgrade` if the view is new."
+                )
         for login in grant.logins:
             if login in seen:
                 raise AgreementError(
@@ -227,7 +217,7 @@ def _ensure_login(conn: Connection, login: str, password: str | None, *, until: 
         text("select coalesce(shobj_description(oid, 'pg_authid'), '') from pg_roles where rolname = :login"),
         {"login": login},
     ).one_or_none()
-    if found is not None and not str(found[0]).startswith(_LOGIN_MARK):
+    if found is not None and not str(found[0]).startswith(LOGIN_MARK):
         raise AgreementError(
             f"Login {login} is the name of a database role that Linkarms did not make. Choose another."
         )
@@ -239,9 +229,14 @@ def _ensure_login(conn: Connection, login: str, password: str | None, *, until: 
     end = sql.Literal(f"{until + timedelta(1)} 00:00+00" if until else "infinity")
     _run(conn, sql.SQL("alter role {} login valid until {}").format(role, end))
     if password is not None:
-        verifier = driver(conn).pgconn.encrypt_password(password.encode(), login.encode(), b"scram-sha-256").decode()
+        verifier = password_verifier(conn, login, password)
         _run(conn, sql.SQL("alter role {} password {}").format(role, sql.Literal(verifier)))
     _run(conn, sql.SQL("comment on role {} is {}").format(role, sql.Literal(mark)))
+
+
+def password_verifier(conn: Connection, login: str, password: str) -> str:
+    """What the server keeps of a password (SCRAM), worked out here so that the password is never sent."""
+    return driver(conn).pgconn.encrypt_password(password.encode(), login.encode(), b"scram-sha-256").decode()
 
 
 def _close_login(conn: Connection, login: str) -> None:
@@ -270,17 +265,17 @@ def _set_groups(conn: Connection, login: str, wanted: set[str]) -> None:
 def _record_login(conn: Connection, login: str, grant: Grant, digest: str) -> None:
     conn.execute(
         text(
-            "insert into governance.login_grant (login, audience, purpose, schemas, starts, ends, agreement_digest)"
-            " values (:login, :audience, :purpose, :schemas, :starts, :ends, :digest)"
-            " on conflict (login) do update set audience = excluded.audience, purpose = excluded.purpose,"
-            " schemas = excluded.schemas, starts = excluded.starts, ends = excluded.ends,"
+            "insert into governance.login_grant (login, audience, purposes, views, starts, ends, agreement_digest)"
+            " values (:login, :audience, :purposes, :views, :starts, :ends, :digest)"
+            " on conflict (login) do update set audience = excluded.audience, purposes = excluded.purposes,"
+            " views = excluded.views, starts = excluded.starts, ends = excluded.ends,"
             " agreement_digest = excluded.agreement_digest"
         ),
         {
             "login": login,
             "audience": grant.id,
-            "purpose": grant.purpose,
-            "schemas": list(grant.schemas),
+            "purposes": list(grant.purposes),
+            "views": list(grant.views),
             "starts": grant.starts,
             "ends": grant.ends,
             "digest": digest,

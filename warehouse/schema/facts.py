@@ -1,7 +1,8 @@
 """Tables of the schema ``facts``: the core of the agreed tables, with their keys, dates and codes.
 
 Other columns of an agreement, and further tables, are added by its plan (:mod:`warehouse.plan`). Rows are inserted by
-loading alone and are never updated; which of them are in force is derived (:mod:`warehouse.snapshot`). There is no
+loading alone and are updated only where a new version of the agreement says what becomes of them
+(:mod:`warehouse.upgrade`); which of them are in force is derived (:mod:`warehouse.snapshot`). There is no
 foreign key from a row to its submission: checking one would cost a look-up a row, and rows are written only by
 :func:`warehouse.loading.load_submission`, in the transaction that marks their submission as loaded.
 """

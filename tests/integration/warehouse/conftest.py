@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+from sqlalchemy import text
 
 from protocol.model import Agreement, ColumnType
 from protocol.pool import pool_columns
@@ -99,6 +100,20 @@ class Pool:
         self.sent.append(record)
         return load_submission(self.database.pipeline, record, frames, keys, {"accepted": True}, **more)
 
+    def publish(self, snapshot_id: str, number: int) -> None:
+        """Publish a release of a snapshot in the place of the one before."""
+        with self.database.pipeline.begin() as conn:
+            conn.execute(text("update evidence.release set state = 'superseded' where state = 'published'"))
+            conn.execute(
+                text(
+                    "insert into evidence.release (release_id, number, state, snapshot_id, snapshot_digest,"
+                    " agreement_version, agreement_digest, code_version, parameters, prepared_at, approver, reason,"
+                    " approved_at, published_at) values"
+                    " (:id, :number, 'published', :snapshot, '', '', '', '', '{}', now(), 'a', 'r', now(), now())"
+                ),
+                {"id": f"r{number}", "number": number, "snapshot": snapshot_id},
+            )
+
 
 @pytest.fixture
 def pool(database: Any, agreement: Agreement) -> Pool:
@@ -118,11 +133,11 @@ def granted(agreement: Agreement) -> Agreement:
         update={
             "id": "team_a",
             "logins": ("analyst_a",),
-            "schemas": ("evidence", "pool"),
+            "views": ("evidence.*", "pool.*"),
             "starts": starts,
             "ends": ends,
         }
     )
     other = pool_grant.model_copy(update={"id": "team_b", "logins": ("analyst_b",)})
-    reader = pool_grant.model_copy(update={"id": "board", "logins": ("board_member",), "schemas": ("evidence",)})
+    reader = pool_grant.model_copy(update={"id": "board", "logins": ("board_member",), "views": ("evidence.*",)})
     return agreement.model_copy(update={"grants": (pool_grant, other, reader)})

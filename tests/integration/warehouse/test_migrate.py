@@ -4,13 +4,15 @@ import threading
 from typing import Any
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, create_engine, inspect, text
 from sqlalchemy.pool import NullPool
 
 from protocol.errors import LinkarmsError, NotYet
-from warehouse.migrate import revision_of, upgrade
+from warehouse.migrate import _config, revision_of, upgrade
+from warehouse.roles import ensure_groups
 from warehouse.schema import SCHEMAS, metadata
 
 SHAPE = """
@@ -84,6 +86,24 @@ def test_upgrading_twice_changes_nothing(empty_database: str) -> None:
     assert upgrade(empty_database) == first
     with engine.connect() as conn:
         assert shape_of(conn) == before
+
+
+def test_logins_of_the_first_schema_keep_their_views_and_purpose(empty_database: str) -> None:
+    engine = create_engine(empty_database, poolclass=NullPool)
+    with engine.begin() as conn:
+        conn.execute(text("create schema governance"))
+        ensure_groups(conn)
+        command.upgrade(_config(conn), "0001")
+        conn.execute(
+            text(
+                "insert into governance.login_grant (login, audience, purpose, schemas, starts, ends, agreement_digest)"
+                " values ('analyst', 'team', 'joint_evidence', '{evidence,pool}', '2026-01-01', '2027-12-31', 'd')"
+            )
+        )
+    upgrade(empty_database)
+    with engine.connect() as conn:
+        row = conn.execute(text("select purposes, views from governance.login_grant")).one()
+    assert (row.purposes, sorted(row.views)) == (["joint_evidence"], ["evidence.*", "pool.*"])
 
 
 def test_upgrades_at_once_are_safe(empty_database: str) -> None:

@@ -6,10 +6,12 @@ from typing import Any
 
 import polars as pl
 import pytest
-from sqlalchemy import Engine, text
-from sqlalchemy.exc import ProgrammingError
+from sqlalchemy import Engine, create_engine, text
+from sqlalchemy.exc import DataError, ProgrammingError
+from sqlalchemy.pool import NullPool
 
-from warehouse.linkage_store import LinkageRun, write_published_ids, write_registry_update
+from protocol.pool import analyst_columns
+from warehouse.linkage_store import LinkageRun, write_marks, write_published_ids, write_registry_update
 from warehouse.pool_views import ensure_pool_views
 from warehouse.roles import ensure_logins
 from warehouse.snapshot import present_snapshot, take_snapshot
@@ -24,20 +26,6 @@ TODAY = date.today()  # noqa: DTZ011
 def read(engine: Engine, statement: str) -> list[tuple[Any, ...]]:
     with engine.connect() as conn:
         return [tuple(row) for row in conn.execute(text(statement)).all()]
-
-
-def publish(pool: Any, snapshot_id: str, number: int) -> None:
-    with pool.database.pipeline.begin() as conn:
-        conn.execute(text("update evidence.release set state = 'superseded' where state = 'published'"))
-        conn.execute(
-            text(
-                "insert into evidence.release (release_id, number, state, snapshot_id, snapshot_digest,"
-                " agreement_version, agreement_digest, code_version, parameters, prepared_at, approver, reason,"
-                " approved_at, published_at)"
-                " values (:id, :number, 'published', :snapshot, '', '', '', '', '{}', now(), 'a', 'r', now(), now())"
-            ),
-            {"id": f"r{number}", "number": number, "snapshot": snapshot_id},
-        )
 
 
 @pytest.fixture
@@ -88,12 +76,12 @@ def shared(pool: Any, granted: Any) -> Iterator[Any]:
 def test_the_pool_is_empty_until_a_release_is_published(shared: Any) -> None:
     for table in shared.agreement.contract.table_names:
         assert read(shared.analyst_a, f"select * from pool.{table}") == []
-    publish(shared, shared.snapshot_id, 1)
+    shared.publish(shared.snapshot_id, 1)
     assert len(read(shared.analyst_a, "select * from pool.person")) == 4
 
 
 def test_each_grant_sees_its_own_pseudonyms_and_the_same_rows(shared: Any) -> None:
-    publish(shared, shared.snapshot_id, 1)
+    shared.publish(shared.snapshot_id, 1)
     query = "select published_id, partner_id, sex from pool.person order by partner_id, sex"
     assert read(shared.analyst_a, query) == [
         ("team_a-1", "bridge_housing", "female"),
@@ -106,7 +94,7 @@ def test_each_grant_sees_its_own_pseudonyms_and_the_same_rows(shared: Any) -> No
 
 
 def test_no_value_that_tells_persons_or_rows_apart_is_the_same_for_two_grants(shared: Any) -> None:
-    publish(shared, shared.snapshot_id, 1)
+    shared.publish(shared.snapshot_id, 1)
     for table, column in (("enrolment", "enrolment_number"), ("cost", "cost_number"), ("enrolment", "published_id")):
         query = f"select {column} from pool.{table} where {column} is not null"
         a, b = (set(read(engine, query)) for engine in (shared.analyst_a, shared.analyst_b))
@@ -116,7 +104,7 @@ def test_no_value_that_tells_persons_or_rows_apart_is_the_same_for_two_grants(sh
 
 
 def test_a_client_who_must_not_be_linked_is_not_in_the_pool(shared: Any) -> None:
-    publish(shared, shared.snapshot_id, 1)
+    shared.publish(shared.snapshot_id, 1)
     assert read(shared.analyst_a, "select programme from pool.enrolment") == [("advice",)]
     assert read(shared.analyst_a, "select 1 from pool.person where sex = 'canary'") == []
 
@@ -129,9 +117,9 @@ def test_rows_of_a_client_without_a_person_row_in_the_snapshot_are_not_in_the_po
         both = take_snapshot(conn, ["2026-Q2", "2026-Q3"])
         present_snapshot(conn, alone.id, shared.agreement)
         assert conn.execute(text("select distinct person_id from enrolment")).all() == [(None,)]
-    publish(shared, alone.id, 1)
+    shared.publish(alone.id, 1)
     assert read(shared.analyst_a, "select programme from pool.enrolment") == []
-    publish(shared, both.id, 2)
+    shared.publish(both.id, 2)
     assert read(shared.analyst_a, "select programme from pool.enrolment order by 1") == [("advice",), ("shown",)]
 
 
@@ -139,7 +127,7 @@ def test_rows_of_a_client_whose_person_row_was_deleted_are_not_in_the_pool(share
     shared.send("s3", {"person": {"hidden": {"_deleted": True}}}, mode="delta")
     with shared.database.pipeline.begin() as conn:
         snapshot = take_snapshot(conn, ["2026-Q2"])
-    publish(shared, snapshot.id, 1)
+    shared.publish(snapshot.id, 1)
     assert read(shared.analyst_a, "select programme from pool.enrolment") == [("advice",)]
 
 
@@ -148,7 +136,7 @@ def test_no_view_of_the_pool_has_an_internal_column(shared: Any) -> None:
         columns = conn.execute(
             text("select table_name, column_name from information_schema.columns where table_schema = 'pool'")
         ).all()
-    assert {table for table, _ in columns} == set(shared.agreement.contract.table_names)
+    assert {table for table, _ in columns} == {*shared.agreement.contract.table_names, "not_collected"}
     internal = {"person_ref", "person_id", "row_key", "repeats_row_key", "submission_id", "do_not_link", "deleted"}
     assert not {column for _, column in columns} & internal
 
@@ -166,7 +154,7 @@ def test_every_view_and_column_of_the_pool_says_what_it_is(shared: Any) -> None:
 
 
 def test_a_session_that_is_not_of_a_grant_sees_nothing_in_the_pool(shared: Any) -> None:
-    publish(shared, shared.snapshot_id, 1)
+    shared.publish(shared.snapshot_id, 1)
     with shared.database.owner.begin() as conn:
         conn.execute(text(f"update governance.login_grant set ends = {UTC_TODAY} - 1 where login = 'analyst_a'"))
     assert read(shared.analyst_a, "select * from pool.person") == []
@@ -177,7 +165,7 @@ def test_a_session_that_is_not_of_a_grant_sees_nothing_in_the_pool(shared: Any) 
 
 
 def test_a_session_cannot_lengthen_its_grant_by_its_time_zone(shared: Any) -> None:
-    publish(shared, shared.snapshot_id, 1)
+    shared.publish(shared.snapshot_id, 1)
     # At every hour of the day one of the two zones has another date than UTC.
     for days, zone in (
         (f"starts = {UTC_TODAY} - 9, ends = {UTC_TODAY} - 1", "Etc/GMT+12"),
@@ -191,27 +179,170 @@ def test_a_session_cannot_lengthen_its_grant_by_its_time_zone(shared: Any) -> No
 
 
 def test_a_session_cannot_take_on_another_grant(shared: Any) -> None:
-    publish(shared, shared.snapshot_id, 1)
+    shared.publish(shared.snapshot_id, 1)
     for statement in ("set session authorization analyst_b", "set role analyst_b"):
         with pytest.raises(ProgrammingError, match="permission denied"), shared.analyst_a.begin() as conn:
             conn.execute(text(statement))
 
 
 def test_the_pool_follows_the_release_that_is_published(shared: Any) -> None:
-    publish(shared, shared.snapshot_id, 1)
+    shared.publish(shared.snapshot_id, 1)
     shared.send("s3", {"person": {"c1": {"sex": "later"}}}, period="2026-Q3")
     with shared.database.pipeline.begin() as conn:
         later = take_snapshot(conn, ["2026-Q2", "2026-Q3"])
     assert read(shared.analyst_a, "select 1 from pool.person where sex = 'later'") == []
-    publish(shared, later.id, 2)
+    shared.publish(later.id, 2)
     assert read(shared.analyst_a, "select published_id from pool.person where sex = 'later'") == [("team_a-1",)]
 
 
 def test_making_the_views_again_changes_nothing(shared: Any) -> None:
-    publish(shared, shared.snapshot_id, 1)
+    shared.publish(shared.snapshot_id, 1)
     query = "select * from pool.enrolment"
     before = read(shared.analyst_a, query)
     with shared.database.owner.begin() as conn:
         ensure_pool_views(conn, shared.agreement)
     assert before
     assert read(shared.analyst_a, query) == before
+
+
+# --- purposes ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def two_purposes(shared: Any) -> Any:
+    """The published pool: analyst_a's grant is for evidence alone, analyst_b's for monitoring equality besides."""
+    people = {"c1": {"ethnic_group": "canary"}, "c2": {"ethnic_group": "white"}, "hidden": {"do_not_link": "yes"}}
+    people["hidden"]["ethnic_group"] = "unseen"
+    people |= {f"p{number}": {"ethnic_group": "white"} for number in range(40)}
+    shared.send("s4", {"person": people, "assessment": {"a1": {"person": "c1", "minutes": 30}}}, period="2026-Q3")
+    evidence, both, board = shared.granted.grants
+    evidence = evidence.model_copy(update={"purposes": ("joint_evidence",)})
+    both = both.model_copy(update={"purposes": ("joint_evidence", "equality_monitoring")})
+    shared.granted = shared.granted.model_copy(update={"grants": (evidence, both, board)})
+    with shared.database.owner.begin() as conn:
+        ensure_logins(conn, shared.granted, {}, TODAY)
+    with shared.database.pipeline.begin() as conn:
+        snapshot = take_snapshot(conn, ["2026-Q2", "2026-Q3"])
+        row_key = shared.frame("harbour_trust", "assessment", {"a1": {}})["row_key"][0]
+        mark = {"mark": "repeat", "repeats_partner_id": "bridge_housing", "repeats_row_key": "k", "days_since": 3}
+        write_marks(conn, snapshot.id, pl.DataFrame([{"partner_id": "harbour_trust", "row_key": row_key, **mark}]))
+    shared.publish(snapshot.id, 1)
+    return shared
+
+
+def test_a_column_is_null_in_every_row_to_a_grant_for_other_purposes(two_purposes: Any) -> None:
+    query = "select ethnic_group, count(*) from pool.person group by 1 order by 1"
+    assert read(two_purposes.analyst_a, query) == [(None, 44)]
+    assert read(two_purposes.analyst_b, query) == [("canary", 1), ("white", 41), (None, 2)]
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "ethnic_group = 'canary'",
+        "ethnic_group <> 'white'",
+        "ethnic_group is not null",
+        "ethnic_group in ('canary', 'white')",
+        "(p::text) like '%canary%'",
+        "to_jsonb(p) ->> 'ethnic_group' = 'canary'",
+        "exists (select from pool.person o where o.ethnic_group = p.ethnic_group)",
+    ],
+)
+def test_a_value_that_is_not_shown_cannot_be_found_by_a_condition(two_purposes: Any, condition: str) -> None:
+    query = f"select 1 from pool.person p where {condition}"
+    assert read(two_purposes.analyst_a, query) == []
+    assert read(two_purposes.analyst_b, query)
+
+
+def test_a_value_that_is_not_shown_cannot_be_told_by_an_error(two_purposes: Any) -> None:
+    query = "select 1 from pool.person where 1 / (case when ethnic_group = 'canary' then 0 else 1 end) = 0"
+    assert read(two_purposes.analyst_a, query) == []
+    with pytest.raises(DataError, match="division by zero"):
+        read(two_purposes.analyst_b, query)
+
+
+def notices(engine: Engine, statement: str) -> set[str]:
+    """What the server tells while a statement runs."""
+    told: list[str] = []
+    with engine.connect() as conn:
+        conn.connection.driver_connection.add_notice_handler(lambda notice: told.append(notice.message_primary))
+        conn.execute(text(statement)).all()
+    return set(told)
+
+
+def test_a_function_that_tells_what_it_is_given_is_given_the_null(two_purposes: Any) -> None:
+    # No analyst can make a function. Somebody else made one that PostgreSQL takes for cheaper than any other condition.
+    superuser = create_engine(
+        two_purposes.database.server.url("linkarms_superuser", two_purposes.database.name), poolclass=NullPool
+    )
+    with superuser.begin() as conn:
+        conn.exec_driver_sql(
+            "create function public.peek(seen text) returns boolean language plpgsql cost 0.0000001"
+            " as $$ begin raise notice 'seen: %%', coalesce(seen, 'nothing'); return true; end $$"
+        )
+        conn.exec_driver_sql("grant usage on schema public to analyst_a, analyst_b")
+        conn.exec_driver_sql("grant execute on function public.peek to analyst_a, analyst_b")
+    query = "select count(*) from pool.person where public.peek(ethnic_group)"
+    try:
+        assert notices(two_purposes.analyst_a, query) == {"seen: nothing"}
+        assert notices(two_purposes.analyst_b, query) == {"seen: nothing", "seen: white", "seen: canary"}
+    finally:
+        with superuser.begin() as conn:
+            conn.exec_driver_sql("revoke usage on schema public from analyst_a, analyst_b")
+            conn.exec_driver_sql("drop function public.peek")
+
+
+def test_a_table_without_a_column_for_the_grant_has_no_rows(two_purposes: Any) -> None:
+    assert read(two_purposes.database.pipeline, "select count(*) from facts.cost") == [(1,)]
+    assert read(two_purposes.analyst_a, "select * from pool.cost") == []
+    wider = two_purposes.granted.grants[0].model_copy(update={"purposes": ("value_for_money",)})
+    with two_purposes.analyst_a.connect() as session:
+        grants = (wider, *two_purposes.granted.grants[1:])
+        with two_purposes.database.owner.begin() as conn:
+            ensure_logins(conn, two_purposes.granted.model_copy(update={"grants": grants}), {}, TODAY)
+        # The session was open before: what holds is the grant at the moment of the query.
+        assert session.execute(text("select count(*) from pool.cost")).scalar() == 1
+        assert session.execute(text("select count(*) from pool.person")).scalar() == 0
+
+
+def test_marks_of_repeats_are_shown_for_the_purposes_of_what_they_come_from(two_purposes: Any) -> None:
+    query = "select mark, repeats_partner_id, days_since, minutes from pool.assessment"
+    assert read(two_purposes.analyst_a, query) == [("repeat", "bridge_housing", 3, None)]
+    with two_purposes.database.owner.begin() as conn:
+        conn.execute(text("update governance.login_grant set purposes = '{value_for_money}' where login = 'analyst_a'"))
+    assert read(two_purposes.analyst_a, query) == [(None, None, None, 30)]
+
+
+def test_purposes_are_asked_once_a_query_and_not_once_a_row(two_purposes: Any) -> None:
+    with two_purposes.analyst_a.connect() as conn:
+        ((plan,),) = conn.execute(text("explain (verbose, format json) select * from pool.person")).all()
+    asked = list(nodes_that_ask(plan[0]["Plan"]))
+    assert asked
+    assert set(asked) == {"InitPlan"}
+
+
+def nodes_that_ask(node: dict[str, Any]) -> Iterator[str]:
+    """How each node of a plan that calls the function hangs on the one above it."""
+    own = {name: value for name, value in node.items() if name != "Plans"}
+    if "session_purposes" in str(own):
+        yield str(node.get("Parent Relationship"))
+    for below in node.get("Plans", ()):
+        yield from nodes_that_ask(below)
+
+
+def test_each_column_of_the_pool_says_for_which_purposes_it_is_shown(shared: Any) -> None:
+    with shared.database.owner.connect() as conn:
+        comments = {
+            (table, column): comment
+            for table, column, comment in conn.execute(
+                text(
+                    "select c.relname, a.attname, col_description(c.oid, a.attnum) from pg_class c join pg_attribute a"
+                    " on a.attrelid = c.oid and a.attnum > 0 where c.relnamespace = 'pool'::regnamespace"
+                )
+            ).all()
+        }
+    for table in shared.agreement.contract.tables:
+        for column in analyst_columns(table):
+            purposes = ", ".join(table.column(column.source).purposes)
+            assert f"Shown for: {purposes}; null to" in comments[table.name, column.name]
+    assert "Shown for: joint_evidence; null" in comments["assessment", "mark"]

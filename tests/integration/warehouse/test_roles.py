@@ -70,6 +70,7 @@ READER_MUST_NOT = [
     "select * from governance.submission",
     "select * from governance.login_grant",
     "select governance.session_audience()",
+    "select governance.session_purposes()",
     "insert into evidence.figure (release_id, measure, breakdown, dims, statistic, status)"
     " values ('r', 'm', 'b', '{}', 's', 'withheld')",
     "update evidence.release set state = 'withdrawn'",
@@ -77,6 +78,11 @@ READER_MUST_NOT = [
     "create table evidence.mine (i int)",
     "create table public.mine (i int)",
     "create temporary table mine (i int)",
+    "create schema mine",
+    "create function peek(text) returns boolean language sql as 'select true'",
+    "create function public.peek(text) returns boolean language sql as 'select true'",
+    "create function pool.peek(text) returns boolean language sql as 'select true'",
+    "create function pg_temp.peek(text) returns boolean language sql as 'select true'",
     "set role linkarms_pipeline",
     "set role linkarms_owner",
     "create role friend login",
@@ -305,7 +311,7 @@ def test_a_login_belongs_to_one_grant(database: Any, granted: Any) -> None:
 
 
 def test_no_grant_opens_another_schema(database: Any, granted: Any) -> None:
-    grant = granted.grants[0].model_copy(update={"schemas": ("facts",)})
+    grant = granted.grants[0].model_copy(update={"views": ("facts.*",)})
     with pytest.raises(AgreementError, match="facts"), database.owner.begin() as conn:
         ensure_logins(conn, granted.model_copy(update={"grants": (grant,)}), PASSWORDS, TODAY)
 
