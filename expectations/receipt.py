@@ -4,21 +4,29 @@ Everything in it is a count, a date, or a word of the agreement; no cell and no 
 can be e-mailed (kept by ``tests/unit/expectations/test_canaries.py``).
 """
 
+import ast
 import csv
+import inspect
 import io
 import json
+import textwrap
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from enum import StrEnum
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
+from expectations.comparison import WAITING, Change, Comparison, EarlierSubmission, FaultChange, compare
 from expectations.result import CheckResult, Kind, TableCounts
+from expectations.row_words import rows_in_words
 from protocol.finding import Finding, Scope
 from protocol.model import Agreement, Contact, Frozen, Partner
 from protocol.spreadsheet import neutralise
+from protocol.versions import describe_sunset, known_versions, terms_of, windows
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _REFUSING = (Scope.FILE, Scope.SUBMISSION)
@@ -38,16 +46,23 @@ class State(StrEnum):
 
 
 class TableLine(Frozen):
-    """One table of the submission. Rows received = accepted + held back + repeated, unless it was refused."""
+    """One table of the submission. Rows received = accepted + held back + refused + repeated."""
 
     table: str
     label: str
     received: int
     accepted: int
+    """Rows that were taken in."""
     held_back: int
+    """Rows with a fault of their own, or that wait for one with a fault."""
+    refused: int = 0
+    """Rows without a fault that were not taken in, because the submission as a whole was refused."""
     repeated: int = 0
+    """Rows equal to an earlier one in every column, each of which counts once."""
     earlier: int | None = None
-    """Rows in force from the partner's earlier submission, where there was one."""
+    """Rows in force for the same period, where something had been taken in for it."""
+    last_time: int | None = None
+    """Rows received with the partner's last submission, whatever its period and whatever became of it."""
 
 
 class AgreementReference(Frozen):
@@ -75,14 +90,22 @@ class Receipt(Frozen):
     decided_at: datetime
     tables: tuple[TableLine, ...]
     findings: tuple[Finding, ...]
+    comparison: Comparison | None = None
+    """What changed since the partner's last submission, where there was one."""
     next_steps: str
-    """What the officer has to do now."""
+    """What the officer has to do now, in one sentence."""
+    how_to_correct: str | None = None
+    """What the manifest of the next submission has to say, where that is not the same again."""
     contact: Contact
     inbox_days: int
     what_happens_to_the_file: str
     software_version: str
+    agreement_version_submitted: str | None = None
+    """The version of the agreement that the submission states; None where it states none that is known."""
+    sunset: date | None = None
+    """The last day on which that version is taken for periods of the one after it; None for the newest."""
     sunset_notice: str | None = None
-    """Set where the partner uses a version of the agreement or a format that will end."""
+    """What the partner has to do before that day."""
 
 
 def merge_findings(*several: Sequence[Finding]) -> tuple[Finding, ...]:
@@ -107,14 +130,23 @@ def build_receipt(
     software_version: str,
     unchanged: bool = False,
     previous_counts: Mapping[str, int] | None = None,
+    version: str | None = None,
     sunset_notice: str | None = None,
+    last: EarlierSubmission | None = None,
 ) -> Receipt:
     """Put a receipt together; its state follows from the findings and counts.
 
     ``counts`` and ``findings`` are those of all checks together (intake's, :func:`check_tables` and :func:`gate`);
     ``counts`` is empty where the submission was refused before it was read. ``contact`` is the office that answers
-    questions. ``previous_counts``: rows in force from the partner's earlier submission, by table.
+    questions. ``previous_counts``: rows in force from the partner's earlier submission, by table. ``version``: that of
+    the agreement that the submission states; one that the agreement does not know is not repeated. ``sunset_notice``
+    follows from it where it is not given. ``last``: the partner's submission before this one, of whatever period.
     """
+    version = version if version in known_versions(agreement) else None
+    if sunset_notice is None and version is not None:
+        sunset_notice = describe_sunset(agreement, version, period, received_at.date())
+    contract = terms_of(agreement, version).contract if version is not None else agreement.contract
+    window = next((window for window in windows(agreement) if window.version == version), None)
     findings = merge_findings(findings)
     refused = any(finding.scope in _REFUSING for finding in findings)
     held_back = sum(count.held_back for count in counts.values())
@@ -132,10 +164,12 @@ def build_receipt(
             received=counts[table.name].received,
             accepted=0 if refused else counts[table.name].accepted,
             held_back=counts[table.name].held_back,
+            refused=counts[table.name].accepted if refused else 0,
             repeated=counts[table.name].repeated,
             earlier=earlier.get(table.name),
+            last_time=last.received.get(table.name) if last is not None else None,
         )
-        for table in agreement.contract.tables
+        for table in contract.tables
         if table.name in counts
     )
     dates = next((p for p in agreement.calendar.periods if p.id == period), None)
@@ -156,41 +190,53 @@ def build_receipt(
         decided_at=decided_at.astimezone(UTC),
         tables=lines,
         findings=findings,
+        comparison=compare(last, findings, tuple(counts)) if last is not None and not unchanged else None,
         next_steps=_next_steps(state, Kind(kind), held_back, findings),
+        how_to_correct=_how_to_correct(state, submission_id, partner),
         contact=contact,
         inbox_days=agreement.retention.inbox_days,
         what_happens_to_the_file=_what_happens(state, agreement.retention.inbox_days),
         software_version=software_version,
+        agreement_version_submitted=version,
+        sunset=window.sunset if window is not None else None,
         sunset_notice=sunset_notice,
     )
 
 
 def _next_steps(state: State, kind: Kind, held_back: int, findings: Sequence[Finding]) -> str:
     if state is State.UNCHANGED:
-        return "You need do nothing. This is the same submission as one that was taken in before."
+        return "You need do nothing: this is the same submission as one that was taken in before."
     if state is State.ACCEPTED:
         return "You need do nothing."
     if state is State.ACCEPTED_WITH_ROWS_HELD_BACK:
-        rows = "1 row was" if held_back == 1 else f"{held_back:,} rows were"
+        rows = "the row that was" if held_back == 1 else f"the {held_back:,} rows that were"
         return (
-            f"{rows} held back and {'is' if held_back == 1 else 'are'} missing from the pooled evidence. Mend what is "
-            "listed below in your own system, export again and send a correction of this submission."
+            f"Mend {rows} held back in your own system, export again and send a correction of this submission: until "
+            f"then {'it is' if held_back == 1 else 'they are'} missing from the pooled evidence."
         )
     mendable = any(_is_mendable(finding) for finding in findings)
     if any(finding.clause for finding in findings) and not mendable:
         return (
-            "Mending the file will not help: the agreement does not allow this submission at present. Please talk to "
-            "the contact named on this page."
+            "Please talk to the contact named on this page, since mending the file will not help: the agreement does "
+            "not allow this submission at present."
         )
     if all(finding.code.endswith(".fallen") for finding in findings if finding.scope in _REFUSING):
         return (
-            "Check that the export is complete and send it again. If the fall in rows is right, tell the contact named "
-            "on this page, who can let it through."
+            "Check that the export is complete and send it again, or, if the fall in rows is right, tell the contact "
+            "named on this page, who can let it through."
         )
     again = "Mend what is listed below, export again and send it once more"
+    if kind is Kind.NIL and not mendable:
+        return "Nothing was taken in; your earlier submissions stay as they were."
     if kind is Kind.NIL:
-        again = "Mend what is listed below and send it once more" if mendable else "Nothing to send"
-    return f"Nothing was taken in. {again}. Your earlier submissions stay as they were."
+        again = "Mend what is listed below and send it once more"
+    return f"{again}: nothing was taken in, and your earlier submissions stay as they were."
+
+
+def _how_to_correct(state: State, submission_id: str, partner: Partner) -> str | None:
+    if state is not State.ACCEPTED_WITH_ROWS_HELD_BACK or partner.mapping.manifest_from_name:
+        return None
+    return f"In the manifest of the correction, write kind: correction and supersedes: {submission_id}."
 
 
 def _is_mendable(finding: Finding) -> bool:
@@ -220,23 +266,84 @@ def receipt_html(receipt: Receipt) -> bytes:
     """The receipt as one HTML page that needs nothing from a network: the same receipt gives the same bytes."""
     total = {
         name: sum(getattr(line, name) for line in receipt.tables)
-        for name in ("received", "accepted", "held_back", "repeated")
+        for name in ("received", "accepted", "held_back", "refused", "repeated")
     }
-    groups = [
-        (heading, words, [finding for finding in receipt.findings if finding.scope in scopes])
-        for heading, words, scopes in _GROUPS
-    ]
+    refused = receipt.state is State.REFUSED
+    groups = []
+    for group in _GROUPS:
+        by_file: dict[str | None, list[Finding]] = {}
+        for finding in receipt.findings:
+            if group.holds(finding):
+                # Too many rows held back is said of the submission, once for all of its tables.
+                of_all = finding.code.endswith(".held_back_share")
+                by_file.setdefault(None if of_all else finding.file, []).append(finding)
+        if by_file:
+            heading, words = (group.heading, group.words) if not refused else (group.if_refused, group.words_if_refused)
+            files = [(file, _by_mend(findings)) for file, findings in by_file.items()]
+            groups.append((group, heading or group.heading, words or group.words, files))
+    comparison = receipt.comparison
     page = (
         _environment()
         .get_template("receipt.html")
         .render(
             receipt=receipt,
             total=total,
-            groups=[group for group in groups if group[2]],
+            groups=groups,
             verdict=_VERDICTS[receipt.state],
+            changes={fault.code: fault for fault in comparison.faults} if comparison else {},
+            fixed=_unique_by_place(comparison.of(Change.FIXED)) if comparison else (),
+            many=len(receipt.findings) > _MANY,
+            new=len(comparison.of(Change.NEW)) if comparison else 0,
+            again=len(comparison.of(Change.AGAIN)) if comparison else 0,
         )
     )
     return page.encode()
+
+
+def receipt_schema() -> bytes:
+    """The JSON Schema (draft 2020-12) of what :func:`receipt_json` writes; it is shipped as ``receipt.schema.json``."""
+    content = Receipt.model_json_schema(mode="serialization")
+    definitions = {**content.pop("$defs"), "Receipt": content}
+    for model in (Receipt, TableLine, AgreementReference, Comparison, FaultChange, Finding, Contact):
+        for name, words in _field_docstrings(model).items():
+            definitions[model.__name__]["properties"][name]["description"] = words
+    for definition in definitions.values():
+        for entry in definition.get("properties", {}).values():
+            entry.pop("title", None)
+    schema = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": "receipt.schema.json",
+        **definitions.pop("Receipt"),
+        "title": "Receipt of a submission",
+        "$defs": definitions,
+    }
+    return (json.dumps(schema, ensure_ascii=False, indent=2) + "\n").encode()
+
+
+def _field_docstrings(model: type[Frozen]) -> dict[str, str]:
+    """What the model's source says below each field."""
+    (definition,) = ast.parse(textwrap.dedent(inspect.getsource(model))).body
+    assert isinstance(definition, ast.ClassDef)
+    found: dict[str, str] = {}
+    for line, below in pairwise(definition.body):
+        if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name) and isinstance(below, ast.Expr):
+            words = ast.literal_eval(below.value)
+            found[line.target.id] = " ".join(str(words).split()).replace("``", "")
+    return found
+
+
+def _by_mend(findings: Sequence[Finding]) -> list[tuple[Finding, list[Finding]]]:
+    """Findings that are mended in the same words together: how to mend stands once below them."""
+    together: dict[tuple[str, str | None], list[Finding]] = {}
+    for finding in findings:
+        together.setdefault((finding.mend, finding.clause), []).append(finding)
+    return [(several[0], several) for several in together.values()]
+
+
+def _unique_by_place(faults: Sequence[FaultChange]) -> tuple[FaultChange, ...]:
+    """Faults with one sentence at one place once, those of the most rows first and what follows from them last."""
+    ordered = sorted(faults, key=lambda fault: (fault.code.endswith(".held_back_share"), -fault.rows_then))
+    return tuple({(fault.file, fault.columns, fault.sentence): fault for fault in ordered}.values())
 
 
 @cache
@@ -248,18 +355,46 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"count": _count, "day": _day, "moment": _moment, "rows": _rows}
+    environment.filters |= {"count": _count, "day": _day, "moment": _moment, "rows": rows_in_words}
     return environment
 
 
+_MANY = 10
+"""More findings than this are printed in two columns."""
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Findings that stand together on the page."""
+
+    heading: str
+    words: str
+    scopes: tuple[Scope, ...]
+    waiting: bool | None = None
+    if_refused: str = ""
+    words_if_refused: str = ""
+
+    def holds(self, finding: Finding) -> bool:
+        return finding.scope in self.scopes and self.waiting in (None, finding.code.endswith(WAITING))
+
+
 _GROUPS = (
-    (
-        "Why it was refused",
-        "Each of these alone stops the submission.",
-        _REFUSING,
+    _Group("Why it was refused", "Each of these alone stops the submission.", _REFUSING),
+    _Group(
+        "Rows held back",
+        "The rest of the submission does not wait for these rows.",
+        (Scope.ROW,),
+        waiting=False,
+        if_refused="Rows with a fault",
+        words_if_refused="Mend these too, so that sending it once more is enough.",
     ),
-    ("Rows held back", "The rest of the submission does not wait for these rows.", (Scope.ROW,)),
-    ("Worth knowing", "Nothing was held back for these.", (Scope.NOTE,)),
+    _Group(
+        "Rows that wait for others",
+        "Nothing need be wrong with these rows: each belongs to a row that was held back, and goes through with it.",
+        (Scope.ROW,),
+        waiting=True,
+    ),
+    _Group("Worth knowing", "Nothing was held back for these.", (Scope.NOTE,)),
 )
 
 _VERDICTS = {
@@ -280,26 +415,6 @@ def _day(day: date) -> str:
 
 def _moment(moment: datetime) -> str:
     return f"{_day(moment)}, {moment:%H:%M} UTC"
-
-
-def _rows(finding: Finding) -> str:
-    """``Rows 2 to 5, 9 and 9,980 more``: neighbouring rows as a range."""
-    runs: list[tuple[int, int]] = []
-    for row in finding.first_rows:
-        if runs and row == runs[-1][1] + 1:
-            runs[-1] = (runs[-1][0], row)
-        else:
-            runs.append((row, row))
-    parts: list[str] = []
-    for first, last in runs:
-        if last > first + 1:
-            parts.append(f"{first} to {last}")
-        else:
-            parts.extend(str(row) for row in range(first, last + 1))
-    more = finding.rows_affected - len(finding.first_rows)
-    if more > 0:
-        return f"{', '.join(parts)} and {more:,} more"
-    return " and ".join(filter(None, [", ".join(parts[:-1]), parts[-1]])) if parts else ""
 
 
 def held_back_csv(result: CheckResult) -> bytes:

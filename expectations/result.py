@@ -34,6 +34,10 @@ class CheckContext:
     of a parent table, references to it cannot be decided and a note says so. ``previous_counts`` holds the rows in
     force, by table, from the partner's earlier submission: a full one is compared with it. ``shrink_confirmed`` is set
     when a person has confirmed that a fall in rows is right. ``nil_tables`` were declared empty in the manifest.
+
+    What could not be read has been told by the reader, and nothing more is told because of it: ``absent_columns`` (by
+    table) stand as empty cells because the file has no such column, ``unread_tables`` have no frame, ``unread_rows``
+    (by table) are not in the frame. :func:`with_reading` takes them from the reader's findings.
     """
 
     period: Period
@@ -44,11 +48,40 @@ class CheckContext:
     previous_counts: Mapping[str, int] = field(default_factory=dict)
     nil_tables: frozenset[str] = frozenset()
     shrink_confirmed: bool = False
+    absent_columns: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    unread_tables: frozenset[str] = frozenset()
+    unread_rows: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def replaces(self) -> bool:
         """True where the submission stands for all of the period's rows, so that their number means something."""
         return self.kind in (Kind.FULL, Kind.CORRECTION)
+
+
+COLUMNS_MISSING = "file.columns_missing"
+"""Code of the reader's finding whose columns the file does not have."""
+_ABSENT = frozenset({COLUMNS_MISSING, "mapping.column_missing", "mapping.required_column_missing"})
+_ROWS_LOST = frozenset({"file.cells", "file.quoting", "file.quoting_unclear", "file.shortened_numbers"})
+"""Codes of the reader's findings of scope FILE that leave so many rows out of a frame that none can be missed in it."""
+
+
+def with_reading(
+    context: CheckContext, findings: Sequence[Finding], tables: Mapping[str, pl.DataFrame]
+) -> CheckContext:
+    """The context with what the reader could not read: ``findings`` are the reader's, ``tables`` what it gave."""
+    absent: dict[str, frozenset[str]] = {}
+    rows: dict[str, int] = {}
+    unread: set[str] = set()
+    for finding in findings:
+        if finding.table is None:
+            continue
+        if finding.code in _ABSENT:
+            absent[finding.table] = absent.get(finding.table, frozenset()) | set(finding.columns)
+        elif finding.scope is Scope.ROW:
+            rows[finding.table] = rows.get(finding.table, 0) + finding.rows_affected
+        if finding.scope is Scope.FILE and (finding.table not in tables or finding.code in _ROWS_LOST):
+            unread.add(finding.table)
+    return replace(context, absent_columns=absent, unread_tables=frozenset(unread), unread_rows=rows)
 
 
 @dataclass(frozen=True)
@@ -83,6 +116,9 @@ class CheckResult:
     findings: tuple[Finding, ...]
     refused: bool
     counts: dict[str, TableCounts]
+    undecided: Mapping[str, frozenset[int]] = field(default_factory=dict)
+    """Rule code -> numbers of accepted rows for which it could not be decided, since rows that it looks at were held
+    back; the gate leaves them alone."""
 
     @property
     def received(self) -> dict[str, int]:

@@ -5,77 +5,38 @@ that broke a rule are looked at again, to name a likely cause.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
 import polars as pl
 
+from expectations.cascades import find_cascades
 from expectations.causes import causes_of, name_cause
+from expectations.checked import (
+    DELETES,
+    FORM_KINDS,
+    READ,
+    Checked,
+    Fault,
+    none_of,
+    readable,
+    value_of,
+)
 from expectations.forms import POLARS_TYPES, read_cell
-from expectations.result import HELD_BACK_SCHEMA, CheckContext, CheckResult, Kind, TableCounts
+from expectations.relations import check_totals_and_dates, find_incomplete_totals, follow_references
+from expectations.result import HELD_BACK_SCHEMA, CheckContext, CheckResult, TableCounts
 from expectations.submission_rules import FIRST_ROWS, figure_finding, work_out_figures
 from protocol.errors import AgreementError, DefectFound
 from protocol.finding import Finding, Scope
-from protocol.model import CodeList, Contract, OnFailure, Rule, RuleKind, Table
-
-# Names of working columns. Agreed names start with a letter, so none of these can meet one of them.
-_READ = "~"
-_BROKEN = "!"
-_DELETES = "_delete"
+from protocol.model import CodeList, Contract, Rule, RuleKind, Table
 
 _WORDS_FOR_DELETE = ("yes", "true", "1", "y")
 _WORDS_FOR_KEEP = ("no", "false", "0", "n")
 _KEY_KINDS = frozenset(
     {RuleKind.REQUIRED, RuleKind.TYPE, RuleKind.CODE, RuleKind.PATTERN, RuleKind.LENGTH, RuleKind.UNIQUE}
 )
-
-_FORM_KINDS = frozenset({RuleKind.TYPE, RuleKind.CODE, RuleKind.PATTERN})
-
-
-@dataclass(frozen=True)
-class _Fault:
-    """One rule and one variant of how it was broken. ``rule`` is None for what no rule of the agreement states."""
-
-    code: str
-    table: Table
-    scope: Scope
-    columns: tuple[str, ...]
-    sentence: str
-    mend: str
-    example: str | None
-    broken: pl.Series
-    """Boolean, one entry a row."""
-    rule: Rule | None = None
-
-
-@dataclass
-class _Checked:
-    """A table on its way through the check."""
-
-    table: Table
-    frame: pl.DataFrame
-    """Columns as text, as read (``~name``), ``_row``, ``_delete`` as Boolean where there is one."""
-    faults: dict[str, _Fault] = field(default_factory=dict)
-    """Fault by a name of its own; references are set anew until nothing changes."""
-    repeats: pl.Series = field(default_factory=lambda: pl.Series(dtype=pl.Boolean))
-    """Rows that are wholly equal to an earlier one."""
-
-    @property
-    def deletes(self) -> pl.Series:
-        if _DELETES in self.frame.columns:
-            return self.frame[_DELETES]
-        return _none(self.frame.height)
-
-    @property
-    def held_back(self) -> pl.Series:
-        held = _none(self.frame.height)
-        for fault in self.faults.values():
-            if fault.scope is not Scope.NOTE:
-                held = held | fault.broken
-        return held
-
-
-def _none(height: int) -> pl.Series:
-    return pl.repeat(False, height, dtype=pl.Boolean, eager=True)
+_DAY = "@day"
+"""Working column; no agreed name has this character."""
+_WITH_CAUSES = FORM_KINDS | {RuleKind.NOT_AFTER_EXTRACT, RuleKind.WITHIN_PERIOD}
+_BETWEEN_TABLES = frozenset({RuleKind.REFERENCE, RuleKind.TOTAL, RuleKind.DATE_ORDER_ACROSS})
 
 
 def check_tables(
@@ -89,39 +50,80 @@ def check_tables(
     ``tables``: agreed table name -> frame with every agreed column as stripped text (empty = null), ``_row`` Int64 (the
     spreadsheet's row number, the header being row 1) and, in a delta, ``_delete`` (Boolean, or text yes/no). All rules
     are tried on all rows; a cell that has not its type or is not one of its codes breaks that rule and no other. A row
-    whose parent row was held back is held back with it, under the reference's code with ``.held_back``.
+    whose parent row was held back is held back with it, under the reference's code with ``.held_back``. What has one
+    cause is one finding: cells that have moved, columns that were exchanged (:mod:`expectations.cascades`).
 
     Raises AgreementError where a rule cannot be compiled and DefectFound where a frame has not the agreed columns.
     """
-    checked: dict[str, _Checked] = {}
+    checked: dict[str, Checked] = {}
     for table in contract.tables:
         if table.name in tables:
-            checked[table.name] = _check_table(table, tables[table.name], codelists, manifest_context)
-    unchecked = _follow_references(checked, contract, manifest_context)
+            days = _find_days(table, tables, contract)
+            checked[table.name] = _check_table(table, tables[table.name], codelists, manifest_context, days)
+    check_totals_and_dates(checked, contract, manifest_context)
+    unchecked = follow_references(checked, contract, manifest_context)
     return _conclude(checked, contract, manifest_context, unchecked)
 
 
 # --- one table --------------------------------------------------------------------------------------------------------
 
 
-def _check_table(table: Table, frame: pl.DataFrame, codelists: Sequence[CodeList], context: CheckContext) -> _Checked:
-    """Every rule of one table but its references."""
+def _find_days(table: Table, tables: Mapping[str, pl.DataFrame], contract: Contract) -> pl.Series | None:
+    """Where a table has no date of its own, the date of the row that each row refers to; None where that has none."""
+    for reference in table.references if table.event_date is None else ():
+        parent = contract.table(reference.to_table)
+        if parent.event_date is None or parent.name not in tables:
+            continue
+        keys = [f"k{index}" for index in range(len(reference.columns))]
+        day = read_cell(parent.event_date, parent.column(parent.event_date).type).alias(_DAY)
+        days = tables[parent.name].select(*_read_keys(parent, reference.to_columns, keys), day)
+        own = tables[table.name].select(_read_keys(table, reference.columns, keys))
+        days = days.drop_nulls().unique(keys, keep="none", maintain_order=True)
+        return own.join(days, on=keys, how="left", maintain_order="left")[_DAY]
+    return None
+
+
+def _read_keys(table: Table, columns: Sequence[str], names: Sequence[str]) -> list[pl.Expr]:
+    """Key columns of a frame of text, each number in its one form."""
+    pairs = zip(columns, names, strict=True)
+    return [read_cell(column, table.column(column).type).cast(pl.String).alias(name) for column, name in pairs]
+
+
+def _check_table(
+    table: Table,
+    frame: pl.DataFrame,
+    codelists: Sequence[CodeList],
+    context: CheckContext,
+    days: pl.Series | None = None,
+) -> Checked:
+    """Every rule that one table decides alone. ``days``: the date of each row, where the table has none of its own."""
     missing = [name for name in ("_row", *table.column_names) if name not in frame.columns]
     if missing:
         raise DefectFound(f"The frame of table {table.name} came without the columns {', '.join(missing)}.")
     _demand_type_rules(table)
-    rules = [rule for rule in table.rules if rule.is_row_rule and rule.kind is not RuleKind.REFERENCE]
+    absent = context.absent_columns.get(table.name, frozenset())
+    rules = [
+        rule
+        for rule in table.rules
+        if rule.is_row_rule and rule.kind not in _BETWEEN_TABLES and not absent & set(rule.columns)
+    ]
     work = frame.select("_row", *table.column_names, *_read_deletes(frame))
     work = work.with_columns(
-        read_cell(column.name, column.type).alias(_READ + column.name)
+        read_cell(column.name, column.type).alias(READ + column.name)
         for column in table.columns
         if POLARS_TYPES[column.type] != pl.String
     )
+    on = None
+    if days is not None:
+        work, on = work.with_columns(days.alias(_DAY)), pl.col(_DAY)
+    conditions = [rule for rule in rules if rule.kind is RuleKind.CONDITION]
     expressions = {
-        rule.code: compile_rule(rule, table, codelists, context) for rule in rules if rule.kind is not RuleKind.UNIQUE
+        rule.code: compile_rule(rule, table, codelists, context, on)
+        for rule in rules
+        if rule.kind not in (RuleKind.UNIQUE, RuleKind.CONDITION)
     }
-    if _DELETES in work.columns:
-        deletes = pl.col(_DELETES)
+    if DELETES in work.columns:
+        deletes = pl.col(DELETES)
         on_key = {rule.code for rule in rules if rule.kind in _KEY_KINDS and set(rule.columns) <= set(table.key)}
         expressions = {code: (x if code in on_key else x & ~deletes) for code, x in expressions.items()}
     try:
@@ -129,17 +131,33 @@ def _check_table(table: Table, frame: pl.DataFrame, codelists: Sequence[CodeList
     except pl.exceptions.ComputeError:
         # The engine's message could quote a cell; what a rule lacks is found without one.
         raise AgreementError(_unusable_pattern(rules)) from None
+    broken = broken.with_columns(_break_condition(work, rule, table).alias(rule.code) for rule in conditions)
 
-    result = _Checked(table, work, repeats=_none(work.height))
+    result = Checked(table, work, absent, repeats=none_of(work.height))
     for rule in rules:
         if rule.kind is RuleKind.UNIQUE:
             _check_unique(result, rule)
-        elif rule.kind in _FORM_KINDS:
-            _add_by_cause(result, rule, broken[rule.code], codelists)
+        elif rule.kind in _WITH_CAUSES:
+            _add_by_cause(result, rule, broken[rule.code], codelists, context)
+        elif rule.kind is RuleKind.REQUIRED:
+            _add_required(result, rule, broken[rule.code])
         else:
-            _add(result, rule, broken[rule.code])
+            result.add(rule, broken[rule.code])
     _check_deletes(result, frame)
+    find_cascades(result, codelists)
     return result
+
+
+def _break_condition(work: pl.DataFrame, rule: Rule, table: Table) -> pl.Series:
+    """Rows for which a condition does not hold; rows with a cell that cannot be read are not asked."""
+    cells = work.select(value_of(table, name).alias(name) for name in rule.columns)
+    asked = [pl.col(name).is_null() | readable(table, name) for name in rule.columns]
+    asked.extend(~pl.col(DELETES) for name in work.columns if name == DELETES)
+    try:
+        holds = cells.select(pl.sql_expr(rule.expression or "").alias("holds"))["holds"]
+    except Exception:  # noqa: BLE001 (the engine's message, of whatever kind, could quote a cell)
+        raise AgreementError(f"The condition of rule {rule.code} cannot be worked out.") from None
+    return (~holds).fill_null(False) & work.select(pl.all_horizontal(asked).fill_null(False))[:, 0]
 
 
 def _demand_type_rules(table: Table) -> None:
@@ -164,21 +182,9 @@ def _whole(pattern: str) -> str:
     return rf"\A(?:{pattern})\z"
 
 
-def _value(table: Table, name: str) -> pl.Expr:
-    """The cell as read, null where it could not be."""
-    return pl.col(_READ + name if POLARS_TYPES[table.column(name).type] != pl.String else name)
-
-
-def _readable(table: Table, name: str) -> pl.Expr:
-    """True where the cell has its type and is one of its codes: other rules are tried on such cells only."""
-    column = table.column(name)
-    if POLARS_TYPES[column.type] != pl.String:
-        return pl.col(_READ + name).is_not_null()
-    codes = [rule.codes for rule in table.rules if rule.kind is RuleKind.CODE and rule.columns == (name,)]
-    return pl.col(name).is_in(codes[0]) if codes else pl.lit(True)
-
-
-def compile_rule(rule: Rule, table: Table, codelists: Sequence[CodeList], context: CheckContext) -> pl.Expr:
+def compile_rule(
+    rule: Rule, table: Table, codelists: Sequence[CodeList], context: CheckContext, on: pl.Expr | None = None
+) -> pl.Expr:
     """The rule as a Boolean expression, true (never null where decided) for the rows that break it.
 
     It reads the table's text columns by name and, where a column is a number or a date, its read form ``~name``. Keys
@@ -188,18 +194,18 @@ def compile_rule(rule: Rule, table: Table, codelists: Sequence[CodeList], contex
     if not rule.columns:
         raise AgreementError(f"Rule {rule.code} names no column.")
     name = rule.columns[0]
-    text, value = pl.col(name), _value(table, name)
+    text, value = pl.col(name), value_of(table, name)
     match rule.kind:
         case RuleKind.REQUIRED:
             return pl.any_horizontal(pl.col(column).is_null() for column in rule.columns)
         case RuleKind.TYPE:
             return text.is_not_null() & value.is_null()
         case RuleKind.CODE:
-            return text.is_not_null() & (~text.is_in(rule.codes) | _out_of_force(rule, table, codelists, context))
+            return text.is_not_null() & (~text.is_in(rule.codes) | _out_of_force(rule, table, codelists, context, on))
         case RuleKind.PATTERN if rule.pattern is not None:
-            return _readable(table, name) & ~text.str.contains(_whole(rule.pattern))
+            return readable(table, name) & ~text.str.contains(_whole(rule.pattern))
         case RuleKind.LENGTH if rule.max_length is not None:
-            return _readable(table, name) & (text.str.len_chars() > rule.max_length)
+            return readable(table, name) & (text.str.len_chars() > rule.max_length)
         case RuleKind.RANGE:
             low, high = (_limit(rule, table, limit) for limit in (rule.minimum, rule.maximum))
             if low is None and high is None:
@@ -207,12 +213,12 @@ def compile_rule(rule: Rule, table: Table, codelists: Sequence[CodeList], contex
             below = pl.lit(False) if low is None else value < low
             return below | (pl.lit(False) if high is None else value > high)
         case RuleKind.DATE_ORDER if len(rule.columns) == 2:
-            return _value(table, rule.columns[1]) < value
+            return value_of(table, rule.columns[1]) < value
         case RuleKind.NOT_AFTER_EXTRACT:
-            return pl.any_horizontal(_value(table, column) > context.extracted_on for column in rule.columns)
+            return pl.any_horizontal(value_of(table, column) > context.extracted_on for column in rule.columns)
         case RuleKind.WITHIN_PERIOD:
             starts, ends = context.period.starts, context.period.ends
-            return pl.any_horizontal(~_value(table, column).is_between(starts, ends) for column in rule.columns)
+            return pl.any_horizontal(~value_of(table, column).is_between(starts, ends) for column in rule.columns)
     raise AgreementError(f"Rule {rule.code} lacks what a rule of kind {rule.kind} needs.")
 
 
@@ -227,59 +233,56 @@ def _limit(rule: Rule, table: Table, limit: str | None) -> pl.Expr | None:
     return pl.lit(read.item(), dtype=POLARS_TYPES[type_])
 
 
-def _out_of_force(rule: Rule, table: Table, codelists: Sequence[CodeList], context: CheckContext) -> pl.Expr:
+def _out_of_force(
+    rule: Rule, table: Table, codelists: Sequence[CodeList], context: CheckContext, on: pl.Expr | None
+) -> pl.Expr:
     """True for agreed codes that were not in force on the row's event date.
 
-    Where the table has no event date, a code has to be in force on some day of the period.
+    Where the table has no event date, that of the row that it refers to counts (``on``); where there is none either, a
+    code has to be in force on some day of the period.
     """
+    if table.event_date is not None:
+        first = last = value_of(table, table.event_date)
+    elif on is None:
+        first, last = pl.lit(context.period.ends), pl.lit(context.period.starts)
+    else:
+        first, last = on.fill_null(context.period.ends), on.fill_null(context.period.starts)
     entries = [entry for codelist in codelists if codelist.name == rule.codelist for entry in codelist.codes]
     outside = pl.lit(False)
     for entry in entries:
-        if entry.valid_from is None and entry.valid_to is None:
-            continue
-        if table.event_date is None:
-            late = entry.valid_from is not None and entry.valid_from > context.period.ends
-            early = entry.valid_to is not None and entry.valid_to < context.period.starts
-            missed = pl.lit(late or early)
-        else:
-            on = _value(table, table.event_date)
-            missed = pl.lit(False) if entry.valid_from is None else on < entry.valid_from
-            missed = missed if entry.valid_to is None else missed | (on > entry.valid_to)
-        outside = outside | ((pl.col(rule.columns[0]) == entry.code) & missed.fill_null(False))
+        missed = pl.lit(False) if entry.valid_from is None else first < entry.valid_from
+        missed = missed if entry.valid_to is None else missed | (last > entry.valid_to)
+        if entry.valid_from is not None or entry.valid_to is not None:
+            outside = outside | ((pl.col(rule.columns[0]) == entry.code) & missed.fill_null(False))
     return outside
 
 
 # --- faults -----------------------------------------------------------------------------------------------------------
 
 
-def _scope(rule: Rule) -> Scope:
-    return {OnFailure.HOLD_BACK: Scope.ROW, OnFailure.REFUSE: Scope.SUBMISSION, OnFailure.NOTE: Scope.NOTE}[
-        rule.on_failure
-    ]
-
-
-def _add(checked: _Checked, rule: Rule, broken: pl.Series, cause: str = "", hint: str = "") -> None:
-    """Note the rows that break a rule.
-
-    ``hint`` is what the likely cause says on mending. It stands in place of the rule's own words where a cell cannot be
-    read, since it says the same more narrowly, and before them elsewhere.
-    """
-    name = f"{rule.code} {cause}"
-    if not broken.any():
-        checked.faults.pop(name, None)
+def _add_required(checked: Checked, rule: Rule, broken: pl.Series) -> None:
+    """Note empty cells; a column that is empty from top to bottom is one fault of the export and not of its rows."""
+    everywhere = broken.len() > 1 and bool((broken | checked.deletes).all()) and len(rule.columns) == 1
+    if not everywhere:
+        checked.add(rule, broken)
         return
-    mend = hint if hint and rule.kind is RuleKind.TYPE else f"{hint} {rule.mend}".strip()
-    checked.faults[name] = _Fault(
-        rule.code, checked.table, _scope(rule), rule.columns, rule.sentence, mend, rule.example, broken, rule
+    name = rule.columns[0]
+    checked.add(
+        rule,
+        broken,
+        sentence=f"The column {name} is empty from top to bottom, and no row can be used without it.",
+        hint=f"Check that your export fills {name}: it may be left out of the query, or stand in another column.",
     )
 
 
-def _add_by_cause(checked: _Checked, rule: Rule, broken: pl.Series, codelists: Sequence[CodeList]) -> None:
+def _add_by_cause(
+    checked: Checked, rule: Rule, broken: pl.Series, codelists: Sequence[CodeList], context: CheckContext
+) -> None:
     """Note the rows that break a rule apart by the likely cause, since each cause is mended in its own way."""
     if not broken.any():
         return
     labels = tuple(e.label for codelist in codelists if codelist.name == rule.codelist for e in codelist.codes)
-    causes = causes_of(rule, labels)
+    causes = causes_of(rule, checked.table.column(rule.columns[0]), labels, context)
     rows = broken.arg_true()
     text = checked.frame[rule.columns[0]].gather(rows)
     named = name_cause(text, causes)
@@ -290,54 +293,62 @@ def _add_by_cause(checked: _Checked, rule: Rule, broken: pl.Series, codelists: S
     for cause in [*hints, None]:
         of_cause = named.is_null() if cause is None else (named == cause).fill_null(False)
         if of_cause.any():
-            mask = _none(checked.frame.height).scatter(rows.filter(of_cause), True)
-            _add(checked, rule, mask, cause or "", hints[cause] if cause is not None else "")
+            mask = none_of(checked.frame.height).scatter(rows.filter(of_cause), True)
+            checked.add(rule, mask, cause or "", hint=hints[cause] if cause is not None else "")
 
 
-def _check_unique(checked: _Checked, rule: Rule) -> None:
+def _check_unique(checked: Checked, rule: Rule) -> None:
     """Rows of one key: all but the first are left out where they are wholly equal, else all are held back."""
     table, frame = checked.table, checked.frame
     keys = [f"k{index}" for index in range(len(rule.columns))]
-    parts = frame.select(_value(table, column).alias(key) for key, column in zip(keys, rule.columns, strict=True))
+    parts = frame.select(value_of(table, column).alias(key) for key, column in zip(keys, rule.columns, strict=True))
     # A key with an empty or unreadable part is told as such and cannot be compared.
     whole = parts.select(pl.all_horizontal(pl.all().is_not_null()))[:, 0]
     doubled = (parts[keys[0]] if len(keys) == 1 else parts.to_struct()).is_duplicated() & whole
     if not doubled.any():
         return
     rows = doubled.arg_true()
-    compared = [*table.column_names, *([_DELETES] if _DELETES in frame.columns else [])]
+    compared = [*table.column_names, *([DELETES] if DELETES in frame.columns else [])]
     groups = frame[rows].select(
-        *(parts[key].gather(rows).alias(f"{_READ}{key}") for key in keys), pl.struct(compared).alias("cells")
+        *(parts[key].gather(rows).alias(f"{READ}{key}") for key in keys),
+        pl.struct(compared).alias("cells"),
+        "_row",
     )
-    over = [f"{_READ}{key}" for key in keys]
+    over = [f"{READ}{key}" for key in keys]
+    again = pl.int_range(pl.len()).over(over) > 0
     groups = groups.select(
         equal=pl.col("cells").n_unique().over(over) == 1,
-        again=pl.int_range(pl.len()).over(over) > 0,
+        again=again,
+        other=pl.when(again).then(pl.col("_row").first().over(over)).otherwise(pl.col("_row").get(1).over(over)),
     )
-    _add(checked, rule, _none(frame.height).scatter(rows.filter(~groups["equal"]), True))
-    again = rows.filter(groups["equal"] & groups["again"])
-    checked.repeats = checked.repeats | _none(frame.height).scatter(again, True)
+    differ = rows.filter(~groups["equal"])
+    others = pl.repeat(None, frame.height, dtype=pl.Int64, eager=True).scatter(rows, groups["other"])
+    checked.add(rule, none_of(frame.height).scatter(differ, True), others=others)
+    checked.repeats = checked.repeats | none_of(frame.height).scatter(
+        rows.filter(groups["equal"] & groups["again"]), True
+    )
+    checked.first_of_equal = others
 
 
 def _read_deletes(frame: pl.DataFrame) -> list[pl.Expr]:
-    if _DELETES not in frame.columns:
+    if DELETES not in frame.columns:
         return []
-    if frame.schema[_DELETES] == pl.Boolean:
-        return [pl.col(_DELETES).fill_null(False)]
-    return [pl.col(_DELETES).str.to_lowercase().is_in(_WORDS_FOR_DELETE).fill_null(False)]
+    if frame.schema[DELETES] == pl.Boolean:
+        return [pl.col(DELETES).fill_null(False)]
+    return [pl.col(DELETES).str.to_lowercase().is_in(_WORDS_FOR_DELETE).fill_null(False)]
 
 
-def _check_deletes(checked: _Checked, frame: pl.DataFrame) -> None:
-    if _DELETES not in frame.columns or frame.schema[_DELETES] == pl.Boolean:
+def _check_deletes(checked: Checked, frame: pl.DataFrame) -> None:
+    if DELETES not in frame.columns or frame.schema[DELETES] == pl.Boolean:
         return
-    understood = frame[_DELETES].str.to_lowercase().is_in([*_WORDS_FOR_DELETE, *_WORDS_FOR_KEEP])
+    understood = frame[DELETES].str.to_lowercase().is_in([*_WORDS_FOR_DELETE, *_WORDS_FOR_KEEP])
     broken = ~understood.fill_null(True)
     if broken.any():
-        checked.faults[_DELETES] = _Fault(
+        checked.faults[DELETES] = Fault(
             f"{checked.table.name}._delete.code",
             checked.table,
             Scope.ROW,
-            (_DELETES,),
+            (DELETES,),
             "The column _delete says whether a row is to be deleted; these cells are neither yes nor no.",
             "Write yes to delete the row with this key, or leave the cell empty.",
             "yes",
@@ -345,124 +356,11 @@ def _check_deletes(checked: _Checked, frame: pl.DataFrame) -> None:
         )
 
 
-# --- references -------------------------------------------------------------------------------------------------------
-
-
-def _follow_references(
-    checked: dict[str, _Checked], contract: Contract, context: CheckContext
-) -> list[tuple[Table, Rule]]:
-    """Hold back rows whose parents are unknown or held back, until nothing changes; answers what was undecidable.
-
-    Tables come parents before children, so one round is enough unless a table refers to itself or back.
-    """
-    undecided: list[tuple[Table, Rule]] = []
-    tried: dict[str, int | None] = {}
-    rules = [(table, r) for table in contract.tables for r in table.rules if r.kind is RuleKind.REFERENCE]
-    changed = True
-    while changed:
-        changed = False
-        for table, rule in rules:
-            if table.name not in checked or rule.to_table is None:
-                continue
-            parent = checked.get(rule.to_table)
-            held = None if parent is None else int(parent.held_back.sum())
-            if rule.code in tried and tried[rule.code] == held:
-                continue
-            tried[rule.code] = held
-            changed = True
-            if not _check_reference(checked[table.name], parent, rule, contract, context):
-                undecided.append((table, rule))
-    return list(dict.fromkeys(undecided)) if undecided else []
-
-
-def _check_reference(
-    child: _Checked, parent: _Checked | None, rule: Rule, contract: Contract, context: CheckContext
-) -> bool:
-    """Set the faults of one reference anew; False where unknown keys could not be told."""
-    to_table = contract.table(rule.to_table or "")
-    keys = [f"k{index}" for index in range(len(rule.columns))]
-    wanted = child.frame.select(_key_parts(child.table, rule.columns, keys))
-    asked = wanted.select(pl.all_horizontal(pl.all().is_not_null()))[:, 0] & ~child.deletes
-    states = pl.DataFrame(schema={**dict.fromkeys(keys, pl.String), "state": pl.Int8})
-    if parent is not None:
-        present = parent.frame.select(*_key_parts(to_table, rule.to_columns, keys))
-        # 2: goes on, 1: held back, 0: deleted by this very submission.
-        state = pl.when(parent.held_back).then(1).when(parent.deletes).then(0).otherwise(2).cast(pl.Int8).alias("state")
-        states = present.with_columns(state).drop_nulls().group_by(keys).agg(pl.col("state").max())
-    found = wanted.join(states, on=keys, how="left", maintain_order="left")["state"]
-    open_ = asked & (found.is_null() | (found == 1).fill_null(False))
-    decided = True
-    if context.kind == Kind.DELTA and open_.any():
-        known = _find_known(wanted.filter(open_).unique(), rule, to_table, keys, context)
-        decided = known is not None
-        if known is None:
-            # Nothing is at hand to tell an unknown key from one of an earlier submission.
-            open_ = open_ & found.is_not_null()
-        else:
-            of_old = wanted.join(known.with_columns(old=True), on=keys, how="left", maintain_order="left")["old"]
-            open_ = open_ & ~of_old.fill_null(False)
-    deleted = asked & (found == 0).fill_null(False)
-    behind_held = open_ & (found == 1).fill_null(False)
-    _add(child, rule, (open_ & found.is_null()) | deleted)
-    name = f"{rule.code} held_back"
-    if behind_held.any():
-        child.faults[name] = _Fault(
-            f"{rule.code}.held_back",
-            child.table,
-            Scope.NOTE if rule.on_failure is OnFailure.NOTE else Scope.ROW,
-            rule.columns,
-            f"These rows belong to rows of {to_table.name}.csv that were held back, so they wait with them.",
-            f"Nothing need be wrong with these rows themselves. Mend the rows of {to_table.name}.csv that were held "
-            "back and send again: these then go through with them.",
-            None,
-            behind_held,
-            rule,
-        )
-    else:
-        child.faults.pop(name, None)
-    return decided
-
-
-def _key_parts(table: Table, columns: Sequence[str], keys: Sequence[str]) -> list[pl.Expr]:
-    """Key columns as comparable text: a number is written in one way only."""
-    return [_value(table, column).cast(pl.String).alias(key) for key, column in zip(keys, columns, strict=True)]
-
-
-def _find_known(
-    wanted: pl.DataFrame, rule: Rule, to_table: Table, keys: list[str], context: CheckContext
-) -> pl.DataFrame | None:
-    """Which of the wanted keys are in force from earlier submissions; None where nothing at hand can tell."""
-    earlier = context.known_keys.get(to_table.name)
-    if earlier is None and context.find_known_keys is None:
-        return None
-    found: list[pl.DataFrame] = []
-    if earlier is not None:
-        found.append(known_as_text(earlier, to_table, rule.to_columns, keys))
-    if context.find_known_keys is not None:
-        asked = wanted.rename(dict(zip(keys, rule.to_columns, strict=True)))
-        found.append(wanted.filter(context.find_known_keys(to_table.name, asked)))
-    return pl.concat(found).unique()
-
-
-def known_as_text(
-    frame: pl.DataFrame, table: Table, columns: Sequence[str], names: Sequence[str], *, drop_empty: bool = True
-) -> pl.DataFrame:
-    """Key columns, text or typed, as text in the one form in which keys are compared; rows with an empty part go."""
-    frame = frame.select(pl.col(column).alias(name) for column, name in zip(columns, names, strict=True))
-    types = [table.column(column).type for column in columns]
-    read = [
-        read_cell(name, type_) if frame.schema[name] == pl.String else pl.col(name)
-        for name, type_ in zip(names, types, strict=True)
-    ]
-    keys = frame.select(part.cast(pl.String) for part in read)
-    return keys.drop_nulls() if drop_empty else keys
-
-
 # --- the conclusion ---------------------------------------------------------------------------------------------------
 
 
 def _conclude(
-    checked: dict[str, _Checked],
+    checked: dict[str, Checked],
     contract: Contract,
     context: CheckContext,
     undecided: list[tuple[Table, Rule]],
@@ -476,7 +374,7 @@ def _conclude(
         left_out = one.repeats & ~held
         faults = _in_order(one)
         findings.extend(_finding(fault, one.frame["_row"]) for fault in faults)
-        held_lists.extend(_held_lines(fault, one.frame["_row"]) for fault in faults if fault.scope is not Scope.NOTE)
+        held_lists.append(_held_lines(one.table, [f for f in faults if f.scope is not Scope.NOTE], one.frame["_row"]))
         if left_out.any():
             findings.append(_repeated(one, left_out))
         accepted[name] = _typed(one, ~held & ~left_out)
@@ -488,26 +386,29 @@ def _conclude(
         if not figure.holds:
             findings.append(figure_finding(figure, context))
     refused = any(finding.scope in (Scope.SUBMISSION, Scope.FILE) for finding in findings)
-    order = {name: place for place, name in enumerate(contract.table_names)}
-    held_back = pl.concat([HELD_BACK_SCHEMA.to_frame(), *held_lists])
-    place = pl.col("table").replace_strict(order, return_dtype=pl.Int64)
     return CheckResult(
         accepted={} if refused else accepted,
-        held_back=held_back.sort([place, pl.col("row"), pl.col("rule")], maintain_order=True),
+        held_back=pl.concat([HELD_BACK_SCHEMA.to_frame(), *held_lists]),
         findings=tuple(findings),
         refused=refused,
         counts=counts,
+        undecided={} if refused else find_incomplete_totals(checked, accepted, contract),
     )
 
 
-def _in_order(checked: _Checked) -> list[_Fault]:
+def _in_order(checked: Checked) -> list[Fault]:
     """Faults in the order of the table's rules."""
     places = {rule.code: place for place, rule in enumerate(checked.table.rules)}
     return sorted(checked.faults.values(), key=lambda fault: places.get(fault.rule.code if fault.rule else "", -1))
 
 
-def _finding(fault: _Fault, rows: pl.Series) -> Finding:
-    broken = rows.filter(fault.broken).sort()
+def _finding(fault: Fault, rows: pl.Series) -> Finding:
+    broken = rows.filter(fault.broken)
+    shown = broken.to_frame("row").with_columns(
+        (pl.lit(None, pl.Int64) if fault.others is None else fault.others.filter(fault.broken)).alias("other")
+    )
+    shown = shown.bottom_k(FIRST_ROWS, by="row").sort("row")
+    others = shown["other"].fill_null(0)
     return Finding(
         code=fault.code,
         scope=fault.scope,
@@ -518,20 +419,37 @@ def _finding(fault: _Fault, rows: pl.Series) -> Finding:
         mend=fault.mend,
         example=fault.example,
         rows_affected=broken.len(),
-        first_rows=tuple(broken.head(FIRST_ROWS).to_list()),
+        first_rows=tuple(shown["row"].to_list()),
+        other_rows=tuple(others.to_list()) if (others > 0).any() else (),
+        other_table=fault.other_table if (others > 0).any() else None,
     )
 
 
-def _held_lines(fault: _Fault, rows: pl.Series) -> pl.DataFrame:
-    return (
-        rows.filter(fault.broken)
-        .to_frame("row")
-        .select(table=pl.lit(fault.table.name), row=pl.col("row"), rule=pl.lit(fault.code), mend=pl.lit(fault.mend))
+def _held_lines(table: Table, faults: Sequence[Fault], rows: pl.Series) -> pl.DataFrame:
+    """A line for every row and rule that it broke, by row and then by rule.
+
+    They can be more than the table has rows, so faults stand as numbers until all are in order.
+    """
+    faults = sorted(faults, key=lambda fault: fault.code)
+    lines = [
+        rows.filter(fault.broken).to_frame("row").with_columns(fault=pl.lit(number, pl.UInt16))
+        for number, fault in enumerate(faults)
+    ]
+    if not lines:
+        return HELD_BACK_SCHEMA.to_frame()
+    ordered = pl.concat(lines).sort("row", "fault")
+    codes, mends = (pl.Series([getattr(fault, name) for fault in faults]) for name in ("code", "mend"))
+    return ordered.select(
+        table=pl.lit(table.name),
+        row=pl.col("row"),
+        rule=codes.gather(ordered["fault"]),
+        mend=mends.gather(ordered["fault"]),
     )
 
 
-def _repeated(checked: _Checked, left_out: pl.Series) -> Finding:
-    rows = checked.frame["_row"].filter(left_out).sort()
+def _repeated(checked: Checked, left_out: pl.Series) -> Finding:
+    rows = checked.frame["_row"].filter(left_out)
+    others = () if checked.first_of_equal is None else checked.first_of_equal.filter(left_out).head(FIRST_ROWS)
     return Finding(
         code=f"{checked.table.name}.repeated_rows",
         scope=Scope.NOTE,
@@ -542,6 +460,7 @@ def _repeated(checked: _Checked, left_out: pl.Series) -> Finding:
         mend="Nothing need be done. If it happens often, look at how the export joins its tables.",
         rows_affected=rows.len(),
         first_rows=tuple(rows.head(FIRST_ROWS).to_list()),
+        other_rows=tuple(others),
     )
 
 
@@ -558,21 +477,21 @@ def _not_checked(table: Table, rule: Rule) -> Finding:
     )
 
 
-def _typed(checked: _Checked, keep: pl.Series) -> pl.DataFrame:
+def _typed(checked: Checked, keep: pl.Series) -> pl.DataFrame:
     """The rows that go on: agreed columns only, each in its contract's type.
 
     A cell that has not its form, where the agreement only notes that, counts as missing: it is emptied.
     """
     emptied: dict[str, pl.Series] = {}
     for fault in checked.faults.values():
-        if fault.scope is Scope.NOTE and fault.rule is not None and fault.rule.kind in _FORM_KINDS:
+        if fault.scope is Scope.NOTE and fault.rule is not None and fault.rule.kind in FORM_KINDS:
             name = fault.rule.columns[0]
-            emptied[name] = emptied.get(name, _none(checked.frame.height)) | fault.broken
+            emptied[name] = emptied.get(name, none_of(checked.frame.height)) | fault.broken
     columns = [
-        pl.when(~emptied[name]).then(_value(checked.table, name)).alias(name)
+        pl.when(~emptied[name]).then(value_of(checked.table, name)).alias(name)
         if name in emptied and name not in checked.table.key
-        else _value(checked.table, name).alias(name)
+        else value_of(checked.table, name).alias(name)
         for name in checked.table.column_names
     ]
-    deletes = [_DELETES] if _DELETES in checked.frame.columns else []
+    deletes = [DELETES] if DELETES in checked.frame.columns else []
     return checked.frame.select("_row", *columns, *deletes).filter(keep)

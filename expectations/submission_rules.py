@@ -75,7 +75,8 @@ def work_out_figures(
                         SubmissionFigure(rule, table, "share", held / rows, most=rule.share, rows_affected=held)
                     )
             elif rule.kind is RuleKind.COMPLETENESS and rule.share is not None:
-                if frame is not None and frame.height:
+                absent = context.absent_columns.get(table.name, frozenset())
+                if frame is not None and frame.height and not absent & set(rule.columns):
                     empty = frame.filter(pl.col(rule.columns[0]).is_null())["_row"].sort()
                     figures.append(
                         SubmissionFigure(

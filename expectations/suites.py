@@ -15,13 +15,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from expectations.forms import DATE_FORMAT, POLARS_TYPES, TEXT_FORMS, read_cell
+from expectations.relations import known_as_text
 from expectations.result import CheckContext, Kind
-from expectations.row_rules import known_as_text
 from expectations.submission_rules import SubmissionFigure, figure_finding, kept_rows, work_out_figures
 from protocol.errors import DefectFound
 from protocol.finding import Finding
@@ -51,7 +52,10 @@ _KINDS: dict[Mode, frozenset[RuleKind]] = {
     Mode.TEXT: _TEXT_KINDS,
     Mode.TYPED: frozenset(RuleKind) - {RuleKind.TYPE},
 }
-_WHOLE_TABLE = frozenset({RuleKind.UNIQUE, RuleKind.REFERENCE})
+_WHOLE_TABLE = frozenset({RuleKind.UNIQUE, RuleKind.REFERENCE, RuleKind.CONDITION})
+"""Told as true or false for each row by something other than Great Expectations, and other than the row check."""
+_BESIDE = frozenset({RuleKind.TOTAL, RuleKind.DATE_ORDER_ACROSS})
+"""Compared with a value of another table, which the batch carries beside the row's own."""
 
 
 @dataclass(frozen=True)
@@ -70,13 +74,15 @@ def gate(
     *,
     received: Mapping[str, int],
     repeated: Mapping[str, int] | None = None,
+    undecided: Mapping[str, frozenset[int]] | None = None,
 ) -> tuple[Finding, ...]:
     """Decide the submission over its accepted rows; findings are those of the submission as a whole.
 
     ``accepted``, typed, as :func:`expectations.check_tables` gives it for a submission that it did not refuse;
     ``received``: rows received by table (``CheckResult.received``); ``repeated``: rows left out as wholly equal to an
-    earlier one. A finding of scope submission refuses it (too many rows held back, too few rows, too empty a column)
-    or, for a full one that fell too far against ``context.previous_counts``, holds it until a person confirms.
+    earlier one; ``undecided``: rows that a total cannot be told of (``CheckResult.undecided``). A finding of scope
+    submission refuses it (too many rows held back, too few rows, too empty a column) or, for a full one that fell too
+    far against ``context.previous_counts``, holds it until a person confirms.
 
     Raises DefectFound, naming the rule, where an accepted row breaks a row rule.
     """
@@ -94,7 +100,9 @@ def gate(
         return ()
     for table in contract.tables:
         if table.name in accepted:
-            for answer in ask_rules(table, accepted, contract, codelists, context, Mode.TYPED):
+            for answer in ask_rules(
+                table, accepted, contract, codelists, context, Mode.TYPED, undecided=undecided or {}
+            ):
                 if not answer.holds:
                     raise DefectFound(
                         f"Great Expectations fails rule {answer.code} on rows that the row check accepted. The "
@@ -111,6 +119,8 @@ def ask_rules(
     codelists: Sequence[CodeList],
     context: CheckContext,
     mode: Mode,
+    *,
+    undecided: Mapping[str, frozenset[int]] = MappingProxyType({}),
 ) -> tuple[RuleAnswer, ...]:
     """Ask Great Expectations about every row rule of one table that the mode can tell, over all its rows.
 
@@ -122,7 +132,13 @@ def ask_rules(
     frame = kept_rows(tables[table.name])
     told = _whole_table_columns(table, rules, tables, contract, context) if mode is Mode.TYPED else {}
     told |= _in_force_columns(table, rules, frame, codelists, mode)
-    asked = [rule for rule in rules if rule.kind not in _WHOLE_TABLE or _told(rule) in told]
+    told |= _columns_beside(table, rules, tables, contract, context, undecided) if mode is Mode.TYPED else {}
+    asked = [
+        rule
+        for rule in rules
+        if (rule.kind not in _WHOLE_TABLE or _told(rule) in told)
+        and (rule.kind not in _BESIDE or _beside(rule) in told)
+    ]
     if not asked or not frame.height:
         return tuple(RuleAnswer(rule.code, True) for rule in asked)
     needed = list(dict.fromkeys(column for rule in asked if rule.kind not in _WHOLE_TABLE for column in rule.columns))
@@ -177,6 +193,11 @@ def _told(rule: Rule) -> str:
     return f"holds:{rule.code}"
 
 
+def _beside(rule: Rule) -> str:
+    """Name of the batch's column with the value of another table that the rule compares with."""
+    return f"beside:{rule.code}"
+
+
 def _compile(rule: Rule, table: Table, context: CheckContext, told: frozenset[str]) -> list["Expectation"]:
     """One rule as expectations of Great Expectations."""
     import great_expectations.expectations as gxe
@@ -219,6 +240,25 @@ def _compile(rule: Rule, table: Table, context: CheckContext, told: frozenset[st
                     column_A=rule.columns[1],
                     column_B=rule.columns[0],
                     or_equal=True,
+                    ignore_row_if="either_value_is_missing",
+                    meta=meta,
+                )
+            )
+        case RuleKind.DATE_ORDER_ACROSS if _beside(rule) in told:
+            expectations.append(
+                gxe.ExpectColumnPairValuesAToBeGreaterThanB(
+                    column_A=rule.columns[0],
+                    column_B=_beside(rule),
+                    or_equal=True,
+                    ignore_row_if="either_value_is_missing",
+                    meta=meta,
+                )
+            )
+        case RuleKind.TOTAL if _beside(rule) in told:
+            expectations.append(
+                gxe.ExpectColumnPairValuesToBeEqual(
+                    column_A=rule.columns[0],
+                    column_B=_beside(rule),
                     ignore_row_if="either_value_is_missing",
                     meta=meta,
                 )
@@ -270,7 +310,8 @@ def _whole_table_columns(
     contract: Contract,
     context: CheckContext,
 ) -> dict[str, pl.Series]:
-    """For keys and references, whether each kept row holds, by hash sets rather than the row check's joins.
+    """For keys, references and conditions, whether each kept row holds: keys by hash sets rather than the row check's
+    joins, conditions by DuckDB rather than Polars.
 
     The keys themselves so stay out of Great Expectations, whose suites would otherwise carry them.
     """
@@ -289,7 +330,73 @@ def _whole_table_columns(
             if known is not None:
                 keys = _key_values(frame, table, rule.columns)
                 told[_told(rule)] = pl.Series([key is None or key in known for key in keys], dtype=pl.Boolean)
+        elif rule.kind is RuleKind.CONDITION:
+            told[_told(rule)] = _ask_duckdb(rule, frame)
     return told
+
+
+def _ask_duckdb(rule: Rule, frame: pl.DataFrame) -> pl.Series:
+    """Whether the rule's condition holds for each row; DuckDB sees its columns and nothing outside."""
+    import duckdb
+
+    # read_condition let nothing but comparisons of the row's columns through.
+    question = f"select coalesce(({rule.expression}), true) as holds from cells"  # noqa: S608
+    connection = duckdb.connect(":memory:", config=dict(_LOCKED))
+    try:
+        connection.register("cells", frame.select(rule.columns).to_arrow())
+        answer = [holds for (holds,) in connection.execute(question).fetchall()]
+    except duckdb.Error:
+        # Its message may quote a cell, so only the rule is named.
+        raise DefectFound(f"DuckDB could not evaluate the condition of rule {rule.code}.") from None
+    finally:
+        connection.close()
+    return pl.Series(answer, dtype=pl.Boolean)
+
+
+_LOCKED = {
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+    "python_enable_replacements": "false",
+    "enable_external_access": "false",
+    "lock_configuration": "true",
+    "preserve_insertion_order": "true",
+    "threads": "1",
+}
+"""Nothing is read but what is handed over, and no statement can change that."""
+
+
+def _columns_beside(
+    table: Table,
+    rules: Sequence[Rule],
+    tables: Mapping[str, pl.DataFrame],
+    contract: Contract,
+    context: CheckContext,
+    undecided: Mapping[str, frozenset[int]],
+) -> dict[str, pl.Series]:
+    """For each kept row the value of another table that it is compared with, looked up and added up in plain Python."""
+    frame = kept_rows(tables[table.name])
+    beside: dict[str, pl.Series] = {}
+    for rule in rules:
+        if rule.kind not in _BESIDE or rule.to_table not in tables:
+            continue
+        if rule.kind is RuleKind.TOTAL and context.kind == Kind.DELTA:
+            continue
+        other = contract.table(rule.to_table or "")
+        there = kept_rows(tables[other.name])
+        values = there[rule.to_columns[0]].to_list()
+        found: dict[Any, Any] = {}
+        for key, value in zip(_key_values(there, other, rule.to_join), values, strict=True):
+            if rule.kind is RuleKind.TOTAL and key in found:
+                found[key] = None if value is None or found[key] is None else found[key] + value
+            else:
+                found[key] = value
+        found.pop(None, None)
+        own = [found.get(key) for key in _key_values(frame, table, rule.join)]
+        left = undecided.get(rule.code, frozenset())
+        if left:
+            own = [None if row in left else value for row, value in zip(frame["_row"], own, strict=True)]
+        beside[_beside(rule)] = pl.Series(own, dtype=POLARS_TYPES[other.column(rule.to_columns[0]).type])
+    return beside
 
 
 def _key_values(frame: pl.DataFrame, table: Table, columns: Sequence[str]) -> list[Any]:

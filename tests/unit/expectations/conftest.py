@@ -18,6 +18,8 @@ from protocol.model import (
     ColumnType,
     Contact,
     Contract,
+    ControllerRole,
+    Controllers,
     Disclosure,
     Dpia,
     IdentifierRole,
@@ -33,7 +35,7 @@ from protocol.model import (
     Term,
     Treatment,
 )
-from protocol.rules import declared_rule, rules_of
+from protocol.rules import declared_rule, join_rules, rules_of
 
 PERIOD = Period(id="2026-Q2", starts=date(2026, 4, 1), ends=date(2026, 6, 30))
 EXTRACTED_ON = date(2026, 7, 6)
@@ -111,6 +113,13 @@ def build_contract() -> Contract:
         (
             (RuleKind.WITHIN_PERIOD, ("assessed_on",), {}),
             (RuleKind.DATE_ORDER, ("assessed_on", "valid_to"), {}),
+            (RuleKind.DATE_ORDER_ACROSS, ("valid_to",), {"other": ("person", "date_of_birth")}),
+            (RuleKind.TOTAL, ("points",), {"other": ("item", "score")}),
+            (
+                RuleKind.CONDITION,
+                (),
+                {"expression": "minutes <= 300 or total_score is not null", "name": "long_has_score"},
+            ),
         ),
         columns=(
             _column("assessment_number", ColumnType.TEXT, "A-1", required=True),
@@ -120,6 +129,7 @@ def build_contract() -> Contract:
             _column("valid_to", ColumnType.DATE, "2026-10-20"),
             _column("minutes", ColumnType.INTEGER, "45", minimum="1", maximum="600"),
             _column("total_score", ColumnType.DECIMAL, "12.5", minimum="0", maximum="100.5"),
+            _column("points", ColumnType.INTEGER, "8"),
         ),
         key=("assessment_number",),
         person_column="local_person_id",
@@ -139,7 +149,7 @@ def build_contract() -> Contract:
             Reference(columns=("assessment_number",), to_table="assessment", to_columns=("assessment_number",)),
         ),
     )
-    return Contract(version="1.0", tables=(person, assessment, item))
+    return Contract(version="1.0", tables=join_rules((person, assessment, item)))
 
 
 def text_frame(rows: list[dict[str, str | None]], table: Table) -> pl.DataFrame:
@@ -177,6 +187,7 @@ def build_rows() -> Rows:
             "valid_to": {2: "2026-04-01", 3: None}.get(n, "2026-12-31"),
             "minutes": {1: "600", 2: "1", 4: None}.get(n, "45"),
             "total_score": {1: "100.5", 2: "0"}.get(n, "12.5"),
+            "points": {3: None, 5: None}.get(n, "8"),
         }
         for n in range(6)
     ]
@@ -225,9 +236,9 @@ def partner() -> Partner:
         agency="voluntary",
         tier="core",
         member_from=date(2026, 1, 1),
+        controller_role=ControllerRole.JOINT_CONTROLLER,
         lawful_basis="legitimate_interests",
         contacts=(Contact(role="Data officer", email="data@harbour.example"),),
-        accepted_versions=("1.0",),
     )
 
 
@@ -243,6 +254,7 @@ def agreement(contract: Contract, codelists: tuple[CodeList, ...], partner: Part
         term=Term(starts=date(2026, 1, 1), ends=date(2028, 12, 31), review=date(2027, 1, 1)),
         dpia=Dpia(reference="DPIA-1", completed=date(2025, 12, 1), valid_to=date(2028, 12, 1)),
         coordinator=Contact(role="Partnership coordinator", email="coordinator@partnership.example"),
+        controllers=Controllers(point_of_contact="harbour_trust", arrangement="Each answers for its own clients."),
         privacy_notice="Published.",
         confidentiality_basis="Reasonable expectation.",
         national_data_opt_out="Applied.",

@@ -24,6 +24,7 @@ TEXT_FAULTS: tuple[tuple[str, str, int, dict[str, str | None]], ...] = (
     ("assessment.valid_to.type", "assessment", 5, {"valid_to": "3 Apr 2027"}),
     ("assessment.minutes.type", "assessment", 5, {"minutes": "4.5"}),
     ("assessment.total_score.type", "assessment", 5, {"total_score": "12,5"}),
+    ("assessment.points.type", "assessment", 5, {"points": "eight"}),
     ("item.assessment_number.required", "item", 11, {"assessment_number": None}),
     ("item.assessment_number.length", "item", 11, {"assessment_number": "A" * 201}),
     ("item.question.required", "item", 11, {"question": None}),
@@ -41,6 +42,8 @@ TYPED_FAULTS: tuple[tuple[str, str, int, dict[str, str | None]], ...] = (
     ("assessment.local_person_id.reference", "assessment", 5, {"local_person_id": "C-99"}),
     ("assessment.assessed_on.within_period", "assessment", 5, {"assessed_on": "2026-07-01"}),
     ("assessment.assessed_on+valid_to.date_order", "assessment", 5, {"valid_to": "2026-06-29"}),
+    ("assessment.valid_to.date_order_across", "assessment", 5, {"local_person_id": "C-1", "valid_to": "2026-12-30"}),
+    ("assessment.long_has_score.condition", "assessment", 5, {"minutes": "301", "total_score": None}),
     ("item.assessment_number.reference", "item", 11, {"assessment_number": "A-99"}),
 )
 """Faults that show once cells are read, or beside other rows."""
@@ -51,6 +54,12 @@ KEY_FAULTS: tuple[tuple[str, str, int, dict[str, str | None]], ...] = (
     ("item.assessment_number+question.unique", "item", 11, {"question": "1", "score": "5"}),
 )
 """Keys that an earlier row (the one before) has as well."""
+
+TOTAL_FAULTS: tuple[tuple[str, str, int, dict[str, str | None]], ...] = (
+    ("assessment.points.total", "assessment", 4, {"points": "9"}),
+    ("assessment.points.total", "item", 9, {"score": "3"}),
+)
+"""Totals that are not the sum of what belongs to them; the rows that belong to them wait with them."""
 
 ALSO: dict[str, str] = {
     "person.nhs_number.length": "person.nhs_number.pattern",

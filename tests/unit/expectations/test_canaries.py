@@ -18,6 +18,7 @@ from expectations import (
     receipt_html,
     receipt_json,
 )
+from expectations.comparison import EarlierSubmission
 from protocol.errors import LinkarmsError
 from protocol.model import Agreement, CodeList, Contact, Contract, Partner, RuleKind
 
@@ -33,6 +34,10 @@ PLANTS = (
     f"46023{CANARY}",
     f"£1,200 {CANARY}",
     f"{CANARY}\n{CANARY}",
+    f"{CANARY}.0",
+    f"'{CANARY}",
+    f"{CANARY}\u00a0",
+    f"12/{CANARY}/26",
 )
 
 Frames = Callable[[Any], dict[str, pl.DataFrame]]
@@ -51,6 +56,14 @@ def _everything_told(result: CheckResult, agreement: Agreement, partner: Partner
         findings=result.findings,
         contact=Contact(role="Coordinator", email="coordinator@partnership.example"),
         software_version="0.1.0",
+        last=EarlierSubmission(
+            submission_id="sub-0",
+            period="2026-Q1",
+            state="refused",
+            decided_at=datetime(2026, 4, 6, tzinfo=UTC),
+            received={},
+            faults=(),
+        ),
     )
     files = [receipt_json(receipt), receipt_html(receipt), held_back_csv(result)]
     shown = [repr(result), str(result), repr(receipt), repr(result.findings), repr(result.counts)]
@@ -101,6 +114,32 @@ def test_canary_in_every_column_at_once_is_in_nothing_that_is_told(
     assert {"type", "code", "pattern", "unique", "held_back"} <= broken
     told = _everything_told(result, agreement, partner)
     assert CANARY not in told
+
+
+def test_canary_in_moved_exchanged_and_nearly_equal_cells_is_in_nothing_that_is_told(
+    as_frames: Frames,
+    contract: Contract,
+    codelists: tuple[CodeList, ...],
+    context: CheckContext,
+    agreement: Agreement,
+    partner: Partner,
+    rows: Any,
+) -> None:
+    names = contract.table("assessment").column_names
+    for place in (0, 1):
+        cells = list(rows["assessment"][place].values())
+        rows["assessment"][place] = dict(zip(names, [*cells[:2], CANARY, *cells[2:]], strict=False))
+    for row in rows["person"]:
+        row["local_person_id"] = f"{CANARY}-0{row['local_person_id'][-1]}"
+        row["sex"], row["surname"] = f"{row['surname']} {CANARY}", row["sex"]
+    for row in rows["assessment"][2:]:
+        row["local_person_id"] = f"{CANARY.lower()} 0{row['local_person_id'][-1]}"
+    rows["assessment"][4]["points"] = "77"
+    result = check_tables(as_frames(rows), contract, codelists, context)
+    codes = {finding.code for finding in result.findings}
+    assert {"assessment.columns_shifted", "person.columns_exchanged", "assessment.points.total"} <= codes
+    assert any("nearly the number" in finding.mend for finding in result.findings)
+    assert CANARY.lower() not in _everything_told(result, agreement, partner).lower()
 
 
 @pytest.mark.parametrize(

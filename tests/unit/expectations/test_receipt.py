@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from html.parser import HTMLParser
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -26,9 +27,12 @@ from expectations import (
     receipt_html,
     receipt_json,
 )
-from expectations.receipt import merge_findings
+from expectations import receipt as receipt_module
+from expectations.comparison import read_earlier
+from expectations.receipt import merge_findings, receipt_schema
+from expectations.row_words import rows_in_words
 from protocol.finding import Finding, Scope
-from protocol.model import Agreement, Contact, Partner
+from protocol.model import Agreement, Contact, Mapping, Partner
 
 Build = Callable[..., Receipt]
 
@@ -82,9 +86,9 @@ def test_next_steps_fit_what_decided(build: Build) -> None:
     counts = {"person": TableCounts(6, 4, 2)}
     fallen = REFUSAL.model_copy(update={"clause": None, "code": "person.row_count.fallen"})
     empty = REFUSAL.model_copy(update={"clause": None, "code": "person.nhs_number.completeness"})
-    assert "2 rows were held back and are missing" in build(counts).next_steps
-    assert "1 row was held back and is missing" in build({"person": TableCounts(6, 5, 1)}).next_steps
-    assert "Mending the file will not help" in build(counts, (REFUSAL,)).next_steps
+    assert "the 2 rows that were held back" in build(counts).next_steps
+    assert "the row that was held back" in build({"person": TableCounts(6, 5, 1)}).next_steps
+    assert "mending the file will not help" in build(counts, (REFUSAL,)).next_steps
     assert "who can let it through" in build(counts, (fallen,)).next_steps
     assert "Mend what is listed" in build(counts, (fallen, empty)).next_steps
 
@@ -94,7 +98,7 @@ def test_next_steps_of_a_refusal_at_the_gate_tell_to_mend_what_the_officer_can_m
     unknown = closed.model_copy(update={"example": "2026-Q2"})
     version = REFUSAL.model_copy(update={"code": "gate.version", "example": "1.0"})
     for findings in ((closed,), (REFUSAL, closed)):
-        assert "Mending the file will not help" in build({}, findings).next_steps
+        assert "mending the file will not help" in build({}, findings).next_steps
     for findings in ((unknown,), (version,), (unknown, version), (REFUSAL, version)):
         for kind in ("full", "nil"):
             steps = build({}, findings, kind=kind).next_steps
@@ -139,6 +143,120 @@ def test_merged_findings_put_what_decides_first_and_equal_ones_once() -> None:
     note = REFUSAL.model_copy(update={"scope": Scope.NOTE})
     row = REFUSAL.model_copy(update={"scope": Scope.ROW})
     assert merge_findings((note, row), (REFUSAL, row)) == (REFUSAL, row, note)
+
+
+@pytest.mark.parametrize(
+    ("code", "rows", "others", "other_table", "affected", "words"),
+    [
+        ("person.sex.code", (2, 3, 4, 9), (), None, 4, "2 to 4 and 9"),
+        ("person.sex.code", (2, 3), (), None, 9, "2, 3 and 7 more"),
+        ("person.sex.code", (), (), None, 0, ""),
+        ("person.local_person_id.unique", (4, 17), (17, 4), None, 2, "17 repeats 4"),
+        ("person.local_person_id.unique", (4, 17, 20), (17, 4, 4), None, 9, "17 repeats 4, 20 repeats 4 and 6 more"),
+        ("person.repeated_rows", (9, 11), (2, 3), None, 2, "9 repeats 2 and 11 repeats 3"),
+        ("item.a.reference.held_back", (5, 6), (3, 8), "person", 2, "5 (row 3 of person.csv) and 6 (row 8)"),
+        ("item.a.total", (5, 6, 7), (0, 8, 0), "person", 3, "5, 6 (row 8) and 7"),
+    ],
+)
+def test_rows_read_as_a_person_would_say_them(
+    code: str, rows: tuple[int, ...], others: tuple[int, ...], other_table: str | None, affected: int, words: str
+) -> None:
+    finding = REFUSAL.model_copy(
+        update={
+            "code": code,
+            "table": code.partition(".")[0],
+            "first_rows": rows,
+            "other_rows": others,
+            "other_table": other_table,
+            "rows_affected": affected,
+        }
+    )
+    assert rows_in_words(finding) == words
+
+
+def test_rows_that_were_sound_and_refused_with_the_rest_are_counted_apart(build: Build) -> None:
+    (line,) = build({"person": TableCounts(8, 5, 2, 1)}, (REFUSAL,)).tables
+    assert (line.received, line.accepted, line.held_back, line.refused, line.repeated) == (8, 0, 2, 5, 1)
+    (line,) = build({"person": TableCounts(8, 5, 2, 1)}).tables
+    assert (line.received, line.accepted, line.held_back, line.refused, line.repeated) == (8, 5, 2, 0, 1)
+
+
+def test_correction_is_told_what_its_manifest_has_to_say(build: Build, partner: Partner) -> None:
+    part = build({"person": TableCounts(6, 5, 1)})
+    assert part.how_to_correct is not None
+    assert "kind: correction and supersedes: harbour_trust-2026-Q2-3f9a1c07" in part.how_to_correct
+    named = partner.model_copy(update={"mapping": Mapping(manifest_from_name=True)})
+    assert build({"person": TableCounts(6, 5, 1)}, partner=named).how_to_correct is None
+    assert build({"person": TableCounts(6, 6, 0)}).how_to_correct is None
+
+
+def test_what_to_do_is_one_sentence(build: Build) -> None:
+    part, whole = {"person": TableCounts(6, 5, 1)}, {"person": TableCounts(6, 6, 0)}
+    fallen = REFUSAL.model_copy(update={"clause": None, "code": "person.row_count.fallen"})
+    mendable = REFUSAL.model_copy(update={"clause": None})
+    receipts = [build(part), build(whole), build(whole, unchanged=True)]
+    receipts += [
+        build(part, (finding,), kind=kind) for finding in (REFUSAL, fallen, mendable) for kind in ("full", "nil")
+    ]
+    for receipt in receipts:
+        assert re.fullmatch(r"[A-Z][^.]+\.", receipt.next_steps)
+
+
+def test_json_keeps_the_schema_that_is_shipped_with_it(build: Build, faulty: CheckResult) -> None:
+    import jsonschema
+
+    shipped = (Path(receipt_module.__file__).parent / "receipt.schema.json").read_bytes()
+    assert shipped == receipt_schema(), "write receipt_schema() to expectations/receipt.schema.json again"
+    schema = json.loads(shipped)
+    jsonschema.Draft202012Validator.check_schema(schema)
+    validator = jsonschema.Draft202012Validator(schema)
+    first = build(faulty.counts, faulty.findings)
+    last = read_earlier(json.loads(receipt_json(first)))
+    receipts = [
+        first,
+        build({"person": TableCounts(6, 6, 0)}, last=last),
+        build({}, (REFUSAL,), last=last),
+        build({}, unchanged=True),
+    ]
+    for receipt in receipts:
+        validator.validate(json.loads(receipt_json(receipt)))
+    with pytest.raises(jsonschema.ValidationError):
+        validator.validate({**json.loads(receipt_json(first)), "cells": []})
+    undescribed = [
+        f"{name}.{entry}"
+        for name, definition in schema["$defs"].items()
+        if "description" not in definition
+        for entry in [definition]
+    ]
+    assert undescribed == []
+
+
+def test_findings_of_one_file_that_are_mended_alike_give_the_words_once(build: Build) -> None:
+    alike = [
+        REFUSAL.model_copy(
+            update={
+                "scope": Scope.ROW,
+                "file": "person.csv",
+                "columns": (name,),
+                "code": f"person.{name}.type",
+                "sentence": f"{name} is no date.",
+                "mend": "Write the year first.",
+                "clause": None,
+            }
+        )
+        for name in ("date_of_birth", "recorded_on")
+    ]
+    page = receipt_html(build({"person": TableCounts(6, 4, 2)}, tuple(alike))).decode()
+    assert page.count("Write the year first.") == 1
+    assert (
+        page.index("date_of_birth is no date.") < page.index("recorded_on is no date.") < page.index("Write the year")
+    )
+
+
+def test_rows_that_wait_for_others_stand_apart_from_what_is_to_mend(build: Build, faulty: CheckResult) -> None:
+    page = receipt_html(build(faulty.counts, faulty.findings)).decode()
+    assert page.index("Rows held back") < page.index("item.score.type") < page.index("Rows that wait for others")
+    assert "(row 2 of person.csv)" in page
 
 
 # --- the page ---------------------------------------------------------------------------------------------------------

@@ -56,6 +56,7 @@ def test_sound_submission_is_accepted_whole_and_typed(check: Check, rows: Any) -
         "valid_to": pl.Date,
         "minutes": pl.Int64,
         "total_score": pl.Decimal(18, 4),
+        "points": pl.Int64,
     }
     assert result.accepted["assessment"]["assessed_on"][0] == date(2026, 4, 1)
 
@@ -85,6 +86,7 @@ def test_rows_of_one_key_that_differ_are_all_held_back(
 
 def test_every_row_rule_kind_has_a_planted_fault(contract: Contract) -> None:
     planted = {code for code, *_ in faults.TEXT_FAULTS + faults.TYPED_FAULTS + faults.KEY_FAULTS}
+    planted |= {code for code, *_ in faults.TOTAL_FAULTS}
     assert planted == {rule.code for table in contract.tables for rule in table.rules if rule.is_row_rule}
 
 
@@ -176,7 +178,7 @@ def test_code_is_judged_by_the_rows_own_date(check: Check, rows: Any) -> None:
         ("29/02/2025", "no such day"),
         ("29/02/2024", "day first"),
         ("03/04/2026", "either way round"),
-        ("3.4.26", "either way round"),
+        ("3.4.26", "two digits only"),
         ("31/03/2026", "day first"),
         ("03-31-2026", "month first"),
         ("2026-31-03", "greater than 12"),

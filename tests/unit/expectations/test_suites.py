@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from datetime import date, timedelta
 from typing import Any
 
 import polars as pl
@@ -16,10 +15,8 @@ from expectations import CheckContext, check_tables, gate
 from expectations.suites import Mode, ask_rules, compile_suite
 from protocol.errors import DefectFound
 from protocol.finding import Scope
-from protocol.loading import default_agreement_folder, load_agreement
-from protocol.model import CodeList, Contract, OnFailure, Rule, RuleKind, Table
+from protocol.model import CodeList, Contract, OnFailure, RuleKind
 from tests.unit.expectations import faults
-from tests.unit.expectations.conftest import text_frame
 
 Frames = Callable[[Any], dict[str, pl.DataFrame]]
 
@@ -135,93 +132,60 @@ def test_both_checkers_agree_on_a_planted_fault_of_values_keys_and_references(
         gate(typed, contract, codelists, context, received={name: frame.height for name, frame in typed.items()})
 
 
-SHIPPED = load_agreement(default_agreement_folder())
-DAY = date(2026, 5, 11)
-ROWS = 45
-"""More than any table has row rules."""
+@pytest.mark.parametrize(("code", "table", "place", "cells"), faults.TOTAL_FAULTS)
+def test_both_checkers_agree_on_a_total_that_is_not_the_sum_of_its_rows(
+    as_frames: Frames,
+    contract: Contract,
+    codelists: Any,
+    context: CheckContext,
+    rows: Any,
+    code: str,
+    table: str,
+    place: int,
+    cells: dict[str, str | None],
+) -> None:
+    rows[table][place].update(cells)
+    frames = as_frames(rows)
+    assert _failed(_typed(frames, contract), contract, codelists, context, Mode.TYPED) == {code}
+    held = check_tables(frames, contract, codelists, context).held_back
+    assert ("assessment", 6, code) in set(held.select("table", "row", "rule").iter_rows())
 
 
-def _sound_rows(table: Table) -> list[dict[str, str | None]]:
-    """Rows of a table of the shipped agreement that break no rule; row ``n`` of a child belongs to row ``n`` above."""
-    referenced = {
-        column: SHIPPED.contract.table(reference.to_table).column(other).example
-        for reference in table.references
-        for column, other in zip(reference.columns, reference.to_columns, strict=True)
-    }
-    rows: list[dict[str, str | None]] = []
-    for place in range(ROWS):
-        row: dict[str, str | None] = {}
-        for column in table.columns:
-            if column.name in referenced:
-                row[column.name] = f"{referenced[column.name]}{place}"
-            elif column.name in table.key and column.type == "text":
-                row[column.name] = f"{column.example}{place}"
-            elif column.type == "date" and not (column.maximum and column.maximum < DAY.isoformat()):
-                row[column.name] = DAY.isoformat()
-            else:
-                row[column.name] = column.example
-        rows.append(row)
-    return rows
+def test_total_whose_rows_are_not_all_accepted_is_left_alone_by_both_checkers(
+    as_frames: Frames, contract: Contract, codelists: Any, context: CheckContext, rows: Any
+) -> None:
+    rows["item"][9]["score"] = "many"
+    result = check_tables(as_frames(rows), contract, codelists, context)
+    assert result.held_back["rule"].to_list() == ["item.score.type"]
+    assert result.undecided == {"assessment.points.total": frozenset({6})}
+    received = result.received
+    told = gate(result.accepted, contract, codelists, context, received=received, undecided=result.undecided)
+    assert told == ()
+    with pytest.raises(DefectFound, match=r"assessment\.points\.total"):
+        gate(result.accepted, contract, codelists, context, received=received)
 
 
-def _bad_cells(rule: Rule, rows: list[dict[str, str | None]], place: int) -> dict[str, str | None] | None:
-    """Cells that break a rule of the shipped agreement; None for kinds that this cannot plant."""
-    column = rule.columns[0]
-    match rule.kind:
-        case RuleKind.REQUIRED:
-            return {column: None}
-        case RuleKind.TYPE | RuleKind.CODE:
-            return {column: "¿"}
-        case RuleKind.PATTERN:
-            return {column: "¿?"}
-        case RuleKind.LENGTH:
-            return {column: "x" * ((rule.max_length or 0) + 1)}
-        case RuleKind.RANGE if rule.type == "date":
-            return {column: "1001-01-01" if rule.minimum else "9001-01-01"}
-        case RuleKind.RANGE:
-            return {column: str(int(rule.minimum) - 1) if rule.minimum else str(int(rule.maximum or 0) + 1)}
-        case RuleKind.DATE_ORDER:
-            return {rule.columns[1]: (DAY - timedelta(days=1)).isoformat()}
-        case RuleKind.NOT_AFTER_EXTRACT | RuleKind.WITHIN_PERIOD:
-            return {column: "2026-12-31"}
-        case RuleKind.UNIQUE:
-            other = next(c for c in rows[place] if c not in rule.columns)
-            return {**{key: rows[place - 1][key] for key in rule.columns}, other: rows[place][other]}
-        case RuleKind.REFERENCE:
-            return {column: "nowhere"}
-    return None
-
-
-@pytest.mark.parametrize("name", SHIPPED.contract.table_names)
-def test_both_checkers_agree_on_a_bad_sample_of_every_row_rule_of_the_shipped_agreement(name: str) -> None:
-    """Row ``n`` breaks the table's row rule ``n``: Polars says so of that very row, Great Expectations of the table."""
-    contract = SHIPPED.contract
-    table = contract.table(name)
-    context = CheckContext(SHIPPED.calendar.period("2026-Q2"), date(2026, 7, 5))
-    sound = {t.name: text_frame(_sound_rows(t), t) for t in contract.tables}
-    assert check_tables(sound, contract, SHIPPED.codelists, context).findings == ()
-
-    rules = [rule for rule in table.rules if rule.is_row_rule]
-    rows = _sound_rows(table)
-    for place, rule in enumerate(rules):
-        cells = _bad_cells(rule, rows, place)
-        assert cells is not None
-        rows[place].update(cells)
-    frames = sound | {name: text_frame(rows, table)}
-    # Rules that only note are held here as the others are, so that both checkers say which row breaks them.
-    strict = table.model_copy(
-        update={"rules": tuple(r.model_copy(update={"on_failure": OnFailure.HOLD_BACK}) for r in rules)}
-    )
-    alone = contract.model_copy(update={"tables": tuple(strict if t is table else t for t in contract.tables)})
-    result = check_tables(frames, alone, SHIPPED.codelists, context)
-    broken = set(result.held_back.filter(pl.col("table") == name).select("row", "rule").iter_rows())
-    assert {(place + 2, rule.code) for place, rule in enumerate(rules)} <= broken
-
-    failed = _failed({name: frames[name]}, alone, SHIPPED.codelists, context, Mode.TEXT)
-    typed = _typed(frames, contract)
-    answers = ask_rules(strict, typed, alone, SHIPPED.codelists, context, Mode.TYPED)
-    failed |= {answer.code for answer in answers if not answer.holds}
-    assert failed == {rule.code for rule in rules}
+def test_condition_reaches_nothing_outside_the_row(
+    as_frames: Frames, contract: Contract, codelists: Any, context: CheckContext, rows: Any, tmp_path: Any
+) -> None:
+    """An expression that never went through the agreement's own reading is stopped by the engine itself."""
+    (tmp_path / "secret.csv").write_text("a\n1\n", encoding="utf-8")
+    result = check_tables(as_frames(rows), contract, codelists, context)
+    assessment = contract.table("assessment")
+    for expression in (f"(select count(*) from '{tmp_path}/secret.csv') = 1", "true) from cells; set threads = 2; --"):
+        rules = tuple(
+            rule.model_copy(update={"expression": expression}) if rule.kind is RuleKind.CONDITION else rule
+            for rule in assessment.rules
+        )
+        with pytest.raises(DefectFound, match=r"long_has_score\.condition"):
+            ask_rules(
+                assessment.model_copy(update={"rules": rules}),
+                result.accepted,
+                contract,
+                codelists,
+                context,
+                Mode.TYPED,
+            )
 
 
 def _codes(contract: Contract, mode: Mode) -> set[str]:
@@ -238,7 +202,13 @@ def test_every_row_rule_is_an_expectation_in_one_of_the_modes(contract: Contract
     compiled: dict[Mode, set[str]] = {mode: set() for mode in Mode}
     for table in contract.tables:
         told = frozenset(
-            f"holds:{rule.code}" for rule in table.rules if rule.kind in (RuleKind.UNIQUE, RuleKind.REFERENCE)
+            f"{word}:{rule.code}"
+            for rule in table.rules
+            for word, kinds in (
+                ("holds", (RuleKind.UNIQUE, RuleKind.REFERENCE, RuleKind.CONDITION)),
+                ("beside", (RuleKind.TOTAL, RuleKind.DATE_ORDER_ACROSS)),
+            )
+            if rule.kind in kinds
         )
         for mode in Mode:
             suite = compile_suite(table, context, mode, told)
