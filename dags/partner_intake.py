@@ -66,12 +66,16 @@ Each waiting submission goes its own way, so one that is refused does not hold u
 
 def open_settings() -> Any:
     """The installation's settings; keys named ``secret:<name>`` are the password of Airflow's connection of that name,
-    which a secrets backend may hold."""
+    which a secrets backend may hold; a partner's channel finds its connection there as well."""
     from airflow.sdk import Connection
 
     from pipeline.settings import Settings
 
-    return Settings.from_environment(os.environ, resolve_secret=lambda name: Connection.get(name).password)
+    return Settings.from_environment(
+        os.environ,
+        resolve_secret=lambda name: Connection.get(name).password,
+        resolve_connection=lambda name: Connection.get(name).get_uri(),
+    )
 
 
 def read_agreement() -> dict[str, Any] | None:

@@ -7,9 +7,7 @@ A key ring shows its ids and nothing else. It cannot be pickled or copied, no me
 text form (file, environment, secrets backend) carries a prefix that a secret scanner can look for.
 """
 
-import os
 import secrets
-import stat
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +17,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from protocol.errors import KeyUnavailable
+from pseudonymise.key_files import create_key_file, read_key_text
 from pseudonymise.normalise import SCHEME
 
 Layer = Literal["K1", "K2"]
@@ -146,79 +145,8 @@ def open_key_ring(
     ``now`` is the time written into new keys. Raises KeyUnavailable, which never shows more than the source's name.
     """
     kind, _, name = source.partition(":")
-    if not name:
-        raise KeyUnavailable("the keys' source is file:<path>, env:<NAME> or secret:<name>")
-    if kind == "file":
-        path = Path(name)
-        if create and not path.exists():
-            _create_key_file(path, KeyRing(random_bytes(_KEY_LENGTH), random_bytes(_KEY_LENGTH), now))
-        return _parse(_read_private(path), f"the key file {path}")
-    if kind == "env":
-        text = (os.environ if environ is None else environ).get(name)
-        if not text:
-            raise KeyUnavailable(f"the environment variable {name} with the keys is not set")
-        return _parse(text, f"the environment variable {name}")
-    if kind == "secret":
-        if resolve_secret is None:
-            raise KeyUnavailable("keys from a secrets backend need a backend: none is set up here")
-        try:
-            text = resolve_secret(name)
-        except Exception:  # noqa: BLE001 - whatever a backend raises may quote what it read
-            raise KeyUnavailable(f"the secrets backend failed to give the secret {name}") from None
-        if not text:
-            raise KeyUnavailable(f"the secrets backend has no secret {name}")
-        return _parse(text, f"the secret {name}")
-    raise KeyUnavailable("the keys' source is file:<path>, env:<NAME> or secret:<name>")
-
-
-def _read_private(path: Path) -> str:
-    """Text of a file that is the owner's alone; KeyUnavailable where others could have read or replaced it."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except FileNotFoundError:
-        raise KeyUnavailable(f"there is no key file {path}; `linkarms keys create` makes one") from None
-    except OSError:
-        raise KeyUnavailable(f"the key file {path} cannot be read, or is a link") from None
-    with os.fdopen(descriptor, "rb") as file:
-        state = os.fstat(file.fileno())
-        if not stat.S_ISREG(state.st_mode) or stat.S_IMODE(state.st_mode) & 0o077:
-            raise KeyUnavailable(f"others can read the key file {path}: set its mode to 0600, and think of new keys")
-        if state.st_uid not in {os.geteuid(), 0}:
-            raise KeyUnavailable(f"the key file {path} belongs to another user")
-        if stat.S_IMODE(path.absolute().parent.stat().st_mode) & 0o022:
-            raise KeyUnavailable(f"others can write into the folder of the key file {path}: set its mode to 0700")
-        try:
-            return file.read(1 << 16).decode("ascii")
-        except UnicodeDecodeError:
-            raise KeyUnavailable(f"the key file {path} is damaged: it is not plain text") from None
-
-
-def _create_key_file(path: Path, ring: KeyRing) -> None:
-    folder = path.absolute().parent
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    folder.mkdir(mode=0o700, exist_ok=True)
-    if stat.S_IMODE(folder.stat().st_mode) & 0o077:
-        raise KeyUnavailable(f"keys are made only in a folder of their own with mode 0700, and {folder} is not one")
-    # O_EXCL on a private name, then a hard link, which fails where the final name exists: the file appears whole, and
-    # a second process that makes keys at the same moment finds the first one's.
-    draft = folder / f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}"
-    try:
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            os.fchmod(file.fileno(), 0o600)
-            file.write(ring._text())
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            os.link(draft, path)
-        except FileExistsError:
-            return
-        folder_descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(folder_descriptor)
-        finally:
-            os.close(folder_descriptor)
-    except OSError:
-        raise KeyUnavailable(f"the key file {path} cannot be made") from None
-    finally:
-        draft.unlink(missing_ok=True)
+    if kind == "file" and name and create and not Path(name).exists():
+        ring = KeyRing(random_bytes(_KEY_LENGTH), random_bytes(_KEY_LENGTH), now)
+        create_key_file(Path(name), ring._text())
+    text, where = read_key_text(source, made_by="linkarms keys create", resolve_secret=resolve_secret, environ=environ)
+    return _parse(text, where)

@@ -7,7 +7,7 @@ from zipfile import ZipFile
 
 import pytest
 
-from intake.channel import FolderChannel
+from intake.channels import FolderChannel
 from pipeline.settings import Settings
 from pipeline.trial.demo import Staged, drop_extracts, run_demo, stage_extracts
 from protocol.errors import LinkarmsError
