@@ -9,7 +9,7 @@ Each step gives either its result or findings; all of them are for the receipt. 
 partner chose is in a finding or an exception.
 """
 
-from intake.channel import Channel, Drop, DropKind, FetchedDrop, FolderChannel
+from intake.channels import Channel, Drop, DropKind, FetchedDrop, FolderChannel
 from intake.leak_scan import scan_for_identifiers
 from intake.manifest import Manifest, ManifestKind, read_manifest
 from intake.mapping import FilesRead, MappingError, SqlLimits, check_sql, map_tables

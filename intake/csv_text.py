@@ -1,8 +1,13 @@
-"""One CSV file as text, or what stops it: nothing is guessed, shifted or dropped unseen.
+"""One CSV file as text: read as well as it can be, and everything told that is wrong with its form.
 
 A fast pass looks at every physical line and proves that it is one whole record of the right number of cells; polars
 then reads the file as it stands. Only lines that are not such records (cells with line breaks, and faults) are looked
 at one by one. Reading with polars alone would not do: it fills up short rows without a word.
+
+**Nothing is guessed in silence.** A file in another encoding, with another separator or with rows above its headings is
+read in the most likely way, so that the faults of its rows can be told in the same go, and its finding of scope FILE
+refuses the submission all the same. Nothing is shifted or dropped unseen: a row is in the frame, or its number is in a
+finding, or it is blank.
 
 **Row numbers are those of a spreadsheet.** The heading is row 1 and the record after it row 2, whatever number of
 physical lines a record takes and counting blank rows, so that a person finds the row under the number that we give.
@@ -12,13 +17,16 @@ stand in its place.
 """
 
 import codecs
-import csv
 import io
 import re
+from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 import polars as pl
 
@@ -34,6 +42,9 @@ _MOST_HEADINGS = 1000
 """Far more than any agreed table or export has; the pattern of a record with thousands of cells cannot be compiled."""
 _MOST_RECORD_BYTES = 64 << 20
 _PIECE_BYTES = 32 << 20
+_RUN_LINES = 100_000
+_MOST_ABOVE = 15
+"""Rows at the top of a file among which the headings are looked for."""
 _BOM = codecs.BOM_UTF8
 
 _INVISIBLE = (
@@ -42,19 +53,77 @@ _INVISIBLE = (
 )
 """White space, and what shows as nothing at all: a stray byte order mark would make two equal codes differ."""
 
-_PLAIN = r'[^",\r\n]*'
+SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
+_NOT_IN_WINDOWS = (b"\x81", b"\x8d", b"\x8f", b"\x90", b"\x9d")
+"""Bytes that Windows-1252 leaves undefined."""
 _QUOTED = r'"(?:[^"]|"")*"'
-_CELL = f"(?:{_PLAIN}|{_QUOTED})"
-_Q = r'(?:[^"]+|"")*+'
-"""The inside of a quoted cell; possessive, so that a long cell costs no second look."""
-_CELL_B = f'(?:{_PLAIN}|"{_Q}")'
-_WHOLE = re.compile(f"{_CELL_B}(?:,{_CELL_B})*".encode())
-_OPENS = re.compile(f'(?:{_CELL_B},)*"{_Q}'.encode())
-_STAYS = re.compile(_Q.encode())
-_CLOSES = re.compile(f'{_Q}"(?:,{_CELL_B})*'.encode())
-_CLOSES_AND_OPENS = re.compile(f'{_Q}"(?:,{_CELL_B})*,"{_Q}'.encode())
+_QUOTED_CELL = re.compile(r'"((?:[^"]+|"")*+)"')
 _QUOTED_BYTES = re.compile(rb'"[^"]*"')
 _BLANK = re.compile(rb"\s*")
+_SEP_LINE = re.compile(rb"\"?sep=(.)\"?[,;\s]*", re.IGNORECASE)
+
+Recognise = Callable[[Sequence[str]], int]
+"""Counts the headings of a row that it knows."""
+
+
+@dataclass(frozen=True)
+class _Form:
+    """The patterns of records whose cells one separator divides."""
+
+    separator: str
+    whole: re.Pattern[bytes]
+    opens: re.Pattern[bytes]
+    stays: re.Pattern[bytes]
+    closes: re.Pattern[bytes]
+    closes_and_opens: re.Pattern[bytes]
+
+    @property
+    def cell(self) -> str:
+        """One cell, for the regular expressions of polars."""
+        return f'(?:[^"{re.escape(self.separator)}\\r\\n]*|{_QUOTED})'
+
+    def count_cells(self, record: bytes) -> int:
+        """Cells of a record whose quoting is right."""
+        return 1 + _QUOTED_BYTES.sub(b"", record).count(self.separator.encode())
+
+    def split(self, record: str) -> list[str]:
+        """The cells of a record whose quoting is right, of whatever length."""
+        if '"' not in record:
+            return record.split(self.separator)
+        cells, at = [], 0
+        while True:
+            if record.startswith('"', at):
+                quoted = _QUOTED_CELL.match(record, at)
+                assert quoted is not None
+                cells.append(quoted.group(1).replace('""', '"'))
+                at = quoted.end()
+            else:
+                end = record.find(self.separator, at)
+                end = len(record) if end < 0 else end
+                cells.append(record[at:end])
+                at = end
+            if at >= len(record):
+                return cells
+            at += 1  # the separator
+
+
+@cache
+def _form(separator: str) -> _Form:
+    by = re.escape(separator)
+    inside = r'(?:[^"]+|"")*+'  # possessive, so that a long cell costs no second look
+    cell = f'(?:[^"{by}\\r\\n]*|"{inside}")'
+
+    def compiled(pattern: str) -> re.Pattern[bytes]:
+        return re.compile(pattern.encode())
+
+    return _Form(
+        separator,
+        whole=compiled(f"{cell}(?:{by}{cell})*"),
+        opens=compiled(f'(?:{cell}{by})*"{inside}'),
+        stays=compiled(inside),
+        closes=compiled(f'{inside}"(?:{by}{cell})*'),
+        closes_and_opens=compiled(f'{inside}"(?:{by}{cell})*{by}"{inside}'),
+    )
 
 
 @dataclass(frozen=True)
@@ -68,14 +137,25 @@ class Place:
 
 @dataclass(frozen=True)
 class Opened:
-    """A file whose encoding, separator and heading row can be read."""
+    """A file whose encoding, separator and heading row are known, or guessed and told."""
 
     path: Path
+    """What is read: the file, or a copy of it as UTF-8 in the same folder."""
     place: Place
     headings: tuple[str, ...] = field(repr=False)
-    """As the partner wrote them, white space stripped. May hold anything: not for messages."""
+    """As the partner wrote them, white space stripped. May hold anything: not for messages. Without a heading row,
+    one empty heading for each cell of the first row."""
     header_lines: int
-    """Physical lines that the heading row takes."""
+    """Physical lines up to the end of the heading row."""
+    heading_row: int = 1
+    """Its number in a spreadsheet; 0 where there is none."""
+    separator: str = ","
+    spoilt: "_Spoilt" = field(default_factory=lambda: _Spoilt())
+
+    @property
+    def form(self) -> _Form:
+        """The patterns of its records."""
+        return _form(self.separator)
 
 
 @dataclass(frozen=True)
@@ -90,24 +170,52 @@ class Body:
 
     @property
     def usable(self) -> bool:
-        """False where the file as a whole has to be refused."""
-        return all(finding.scope in (Scope.ROW, Scope.NOTE) for finding in self.findings)
+        """False where rows cannot be told apart or too many of them are broken."""
+        return all(
+            finding.scope in (Scope.ROW, Scope.NOTE) or finding.code not in BREAKING for finding in self.findings
+        )
+
+
+BREAKING = frozenset({"file.cells", "file.quoting", "file.quoting_unclear"})
+"""Faults of scope FILE that leave rows out of the frame."""
 
 
 # --- opening ----------------------------------------------------------------------------------------------------------
 
 
-def open_csv(path: Path, place: Place) -> tuple[Opened | None, tuple[Finding, ...]]:
-    """Looks at encoding, separator and heading row; gives the opened file, or None and what is wrong."""
+def open_csv(path: Path, place: Place, recognise: Recognise | None = None) -> tuple[Opened | None, tuple[Finding, ...]]:
+    """Looks at encoding, separator and heading row.
+
+    Gives the opened file and what is wrong with its form, or None and why it cannot be read at all. What is told with
+    row numbers (an encoding) is among the findings of :func:`read_body`.
+
+    :param recognise: tells the heading row from others: without it the first row that is not blank is taken.
+    """
     head = _read_head(path)
     if not head.removeprefix(_BOM).strip():
         return None, (_finding("file.empty", place),)
-    if head.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
+    if head.startswith(WORKBOOK_STARTS):
         return None, (_finding("file.workbook", place),)
-    encoding_finding = _check_encoding(path, head, place)
-    if encoding_finding is not None:
-        return None, (encoding_finding,)
-    return _open_heading(path, place)
+    findings: list[Finding] = []
+    readable, spoilt, utf16 = _as_utf8(path, head)
+    if utf16:
+        findings.append(_finding("file.encoding_utf16", place))
+    opened, found = _open_heading(readable, place, recognise)
+    if opened is None and _has_lone_returns(readable):
+        findings.append(_finding("file.line_ends", place))
+        readable = _copy_lines(readable, _with_new_lines)
+        opened, found = _open_heading(readable, place, recognise)
+    # Excel's "Unicode text" is UTF-16 and tabs at once: one cause, one finding.
+    findings += [each for each in found if not (utf16 and each.code == "file.separator")]
+    if opened is None:
+        return None, tuple(findings)
+    if opened.header_lines == 0 and head.startswith(_BOM):
+        opened = replace(opened, path=_copy_lines(readable, _without_mark))
+    return replace(opened, spoilt=spoilt), tuple(findings)
+
+
+WORKBOOK_STARTS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
+"""How .xlsx and .xls files begin."""
 
 
 def _read_head(path: Path) -> bytes:
@@ -119,81 +227,217 @@ def _read_head(path: Path) -> bytes:
         return head
 
 
-def _check_encoding(path: Path, head: bytes, place: Place) -> Finding | None:
-    nulls = head[:4096].count(0)
-    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or 4 * nulls > len(head[:4096]):
-        return _finding("file.encoding_utf16", place)
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    lines = 0
-    bad_line: int | None = None
+@dataclass(frozen=True)
+class _Spoilt:
+    """Physical lines (from 0) that were mended to be read."""
+
+    not_utf8: tuple[int, ...] = ()
+    nul: tuple[int, ...] = ()
+    windows: bool = True
+    """False where bytes show that it is not Windows-1252 either."""
+
+
+def _as_utf8(path: Path, head: bytes) -> tuple[Path, _Spoilt, bool]:
+    """The file, or a copy of it as UTF-8 beside it; the lines that were mended; True where it was UTF-16."""
+    start = head[:4096]
+    if encoding := _utf16(start):
+        return _decode_whole(path, encoding), _Spoilt(), True
+    if _is_plain_utf8(path):
+        return path, _Spoilt(), False
+    bad: list[int] = []
+    nul: list[int] = []
     windows = True
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            at = block.find(0)
-            if at >= 0:
-                return _finding("file.nul", place, line=lines + block.count(b"\n", 0, at) + 1)
-            if bad_line is None:
-                try:
-                    decoder.decode(block)
-                except UnicodeDecodeError as error:
-                    bad_line = lines + error.object.count(b"\n", 0, error.start) + 1
-            # Bytes that Windows-1252 leaves undefined.
-            windows = windows and not any(byte in block for byte in (b"\x81", b"\x8d", b"\x8f", b"\x90", b"\x9d"))
-            lines += block.count(b"\n")
-    if bad_line is None:
+
+    def mend(line: bytes, number: int) -> bytes:
+        nonlocal windows
+        if b"\0" in line:
+            nul.append(number)
+            line = line.replace(b"\0", b"")
+        if line.isascii():
+            return line
         try:
-            decoder.decode(b"", final=True)
+            line.decode("utf-8")
         except UnicodeDecodeError:
-            bad_line = lines + 1
-    if bad_line is None:
+            bad.append(number)
+            windows = windows and not any(byte in line for byte in _NOT_IN_WINDOWS)
+            return line.decode("cp1252", "replace").encode()
+        return line
+
+    copy = _copy_lines(path, mend)
+    return copy, _Spoilt(tuple(bad), tuple(nul), windows), False
+
+
+def _utf16(start: bytes) -> str | None:
+    if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    if 4 * start.count(0) <= len(start):
         return None
-    return _finding("file.encoding_windows" if windows else "file.encoding", place, line=bad_line)
+    return "utf-16-be" if start[0::2].count(0) > start[1::2].count(0) else "utf-16-le"
 
 
-def _open_heading(path: Path, place: Place) -> tuple[Opened | None, tuple[Finding, ...]]:
-    record, lines = _read_heading(path)
-    if record is None:
-        return None, (_finding("file.header_form", place),)
-    if _BLANK.fullmatch(record):
-        return None, (_finding("file.header_blank", place),)
-    if not _WHOLE.fullmatch(record):
-        return None, (_finding("file.line_ends", place),)
-    if re.match(rb"sep=.", record, re.IGNORECASE):
-        return None, (_finding("file.sep_line", place),)
-    headings = [heading.strip() for heading in _split(record.decode("utf-8"))]
-    for separator, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "vertical bars")):
-        if len(headings) == 1 and separator in headings[0]:
-            return None, (_finding("file.separator", place, separator=name),)
-    if len(headings) > _MOST_HEADINGS:
-        return None, (_finding("file.header_wide", place, found=len(headings), most=_MOST_HEADINGS),)
-    return Opened(path, place, tuple(headings), lines), ()
+def _is_plain_utf8(path: Path) -> bool:
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        with path.open("rb") as file:
+            while block := file.read(_BLOCK):
+                if block.find(0) >= 0:
+                    return False
+                decoder.decode(block)
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
-def _read_heading(path: Path) -> tuple[bytes | None, int]:
-    """The heading row and the physical lines that it takes; None where its quoting is broken.
+def _decode_whole(path: Path, encoding: str) -> Path:
+    target = _beside(path)
+    with path.open("rb") as source, _private(target) as sink:
+        decoder = codecs.getincrementaldecoder(encoding)(errors="replace")
+        while block := source.read(_BLOCK):
+            sink.write(decoder.decode(block).replace("\0", "").encode("utf-8", "replace"))
+        sink.write(decoder.decode(b"", final=True).encode("utf-8", "replace"))
+    return target
 
-    A row with a lone carriage return comes as it is, since it is told as such and not as broken quoting.
-    """
-    record = b""
+
+def _copy_lines(path: Path, mend: Callable[[bytes, int], bytes]) -> Path:
+    target = _beside(path)
+    with path.open("rb") as source, _private(target) as sink:
+        for number, line in enumerate(source):
+            sink.write(mend(line, number))
+    return target
+
+
+def _with_new_lines(line: bytes, number: int) -> bytes:  # noqa: ARG001 (a line's number is what other menders need)
+    return line.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+
+
+def _without_mark(line: bytes, number: int) -> bytes:
+    return line.removeprefix(_BOM) if number == 0 else line
+
+
+def _beside(path: Path) -> Path:
+    """A name for a copy in the same folder, which is private and goes with the submission."""
+    return path.with_name(f"{path.name}.utf8")
+
+
+def _private(path: Path) -> io.BufferedWriter:
+    path.unlink(missing_ok=True)
+    path.touch(mode=0o600)
+    return path.open("wb")
+
+
+def _has_lone_returns(path: Path) -> bool:
     with path.open("rb") as file:
-        for count in range(1, 101):
-            line = file.readline(_MOST_HEADER_BYTES)
-            record += line
-            bare = _bare(record.removeprefix(_BOM))
-            whole = _WHOLE.fullmatch(bare)
-            if not whole and b"\r" in bare and b"\n" not in bare:
-                return bare, count
-            if not line or len(record) >= _MOST_HEADER_BYTES:
-                return None, count
-            if whole:
-                return bare, count
-            if not _OPENS.fullmatch(bare):
-                return None, count
-    return None, 1
+        head = file.read(_MOST_HEADER_BYTES)
+    return b"\r" in head.replace(b"\r\n", b"")
 
 
-def _split(record: str) -> list[str]:
-    return next(csv.reader(io.StringIO(record, newline=""), strict=True), [])
+@dataclass(frozen=True)
+class _Top:
+    """One of the first rows of a file."""
+
+    cells: tuple[str, ...] = field(repr=False)
+    end: int
+    """Physical lines up to its end."""
+    row: int
+    blank: bool = False
+    broken: bool = False
+
+
+def _open_heading(path: Path, place: Place, recognise: Recognise | None) -> tuple[Opened | None, tuple[Finding, ...]]:
+    """The heading row, under the separator under which most of it is known."""
+    skip, given = _sep_line(path)
+    found = [_Top((), 0, 0)]
+    best: tuple[tuple[int, ...], str, _Top | None, list[_Top]] | None = None
+    for order, separator in enumerate(SEPARATORS):
+        tops = list(_top_rows(path, _form(separator), skip))
+        choice, known = _choose_heading(tops, recognise)
+        width = len(choice.cells) if choice is not None else 0
+        # What is known decides; else the separator that the file itself names; else commas, where there are any.
+        rank = (known, int(separator == given), int(min(width, 2)), -order)
+        if best is None or rank > best[0]:
+            best = (rank, separator, choice, tops)
+    assert best is not None
+    (known, *_), separator, choice, found = best
+    if choice is None:
+        return None, (_finding("file.header_form", place),)
+    findings: list[Finding] = []
+    if choice.broken:
+        findings.append(_finding("file.header_form", place))
+    if skip:
+        findings.append(_finding("file.sep_line", place))
+    elif separator != ",":
+        findings.append(_finding("file.separator", place, separator=SEPARATORS[separator]))
+    if len(choice.cells) > _MOST_HEADINGS:
+        wide = _finding("file.header_wide", place, found=len(choice.cells), most=_MOST_HEADINGS)
+        return None, (*findings, wide)
+    above = [top for top in found if top.row < choice.row]
+    if above and all(top.blank for top in above):
+        findings.append(_finding("file.header_blank", place, row=choice.row))
+    elif above:
+        findings.append(_finding("file.title_rows", place, row=choice.row))
+    if recognise is not None and not known:
+        nameless = ("",) * len(choice.cells)
+        before = max((top.end for top in above), default=skip)
+        return Opened(path, place, nameless, before, choice.row - 1, separator), tuple(findings)
+    headings = tuple(heading.strip() for heading in choice.cells)
+    return Opened(path, place, headings, choice.end, choice.row, separator), tuple(findings)
+
+
+def _sep_line(path: Path) -> tuple[int, str]:
+    """1 and the separator where the first line is for Excel only, as in ``sep=;``."""
+    with path.open("rb") as file:
+        line = _bare(file.readline(_BLOCK).removeprefix(_BOM))
+    match = _SEP_LINE.fullmatch(line)
+    return (1, match.group(1).decode("latin-1")) if match else (0, "")
+
+
+def _choose_heading(tops: Sequence[_Top], recognise: Recognise | None) -> tuple[_Top | None, int]:
+    """The row that is taken for the heading row, and how many of its headings are known."""
+    filled = [top for top in tops if not top.blank]
+    if not filled:
+        return None, 0
+    if recognise is None:
+        return filled[0], 0
+    scores = [recognise(top.cells) for top in filled]
+    best = max(scores)
+    # A title may hold one agreed word; only clearly better rows further down are taken for the headings.
+    if best == scores[0] or best < 2:
+        return filled[0], scores[0]
+    return filled[scores.index(best)], best
+
+
+def _top_rows(path: Path, form: _Form, skip: int) -> Iterator[_Top]:
+    """The first rows of the file. One that cannot be read as a row ends them, and is split as it stands if it is the
+    first; none comes where not even that can be done."""
+    with path.open("rb") as file:
+        for _ in range(skip):
+            file.readline()
+        end = skip
+        for row in range(1, _MOST_ABOVE + 1):
+            record = b""
+            lines = 0
+            first: bytes | None = None
+            while True:
+                line = file.readline(_MOST_HEADER_BYTES)
+                record += line
+                lines += 1
+                bare = _bare(record.removeprefix(_BOM) if end == 0 else record)
+                first = bare if first is None else first
+                if len(record) >= _MOST_HEADER_BYTES:
+                    return
+                if form.whole.fullmatch(bare):
+                    break
+                if not line or lines > 100 or not form.opens.fullmatch(bare):
+                    if row == 1 and first and b"\r" not in first:
+                        text = first.decode("utf-8", "replace").replace('"', "")
+                        yield _Top(tuple(text.split(form.separator)), skip + 1, row, broken=True)
+                    return
+            if not record:
+                return
+            end += lines
+            blank = not bare.strip(b" \t;,|") or _BLANK.fullmatch(bare) is not None
+            yield _Top(tuple(form.split(bare.decode("utf-8"))), end, row, blank)
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------
@@ -212,19 +456,40 @@ def read_body(opened: Opened, wanted: Sequence[tuple[int, str]]) -> Body:
     if not odd:
         frame = _read_fast(opened, wanted, records)
         if frame is not None:
-            return _finish(frame, [], [], False, opened, records)
-    return _read_careful(opened, wanted, odd)
+            return _finish(_Walk([frame]), opened, wanted)
+    return _finish(_read_careful(opened, wanted, odd), opened, wanted)
 
 
-def _count_records(opened: Opened) -> tuple[int, frozenset[int]]:
+@dataclass
+class _Walk:
+    """What a reader found on its way through a file."""
+
+    frames: list[pl.DataFrame] = field(default_factory=list)
+    """Clean."""
+    quoting: list[int] = field(default_factory=list)
+    """Rows whose quotation marks are broken."""
+    cells: list[int] = field(default_factory=list)
+    """Rows of another number of cells."""
+    unclear: bool = False
+    rows: dict[int, int] = field(default_factory=dict)
+    """Mended line (from 0, of the file) -> row, where a row may take several lines."""
+
+    def row_of(self, line: int, opened: Opened) -> int:
+        """The row in which a mended line lies."""
+        return self.rows.get(line, max(1, opened.heading_row + 1 + line - opened.header_lines))
+
+
+def _count_records(opened: Opened) -> tuple[int, list[int]]:
     """Physical lines after the heading, and the places (from 0) of those that are not whole records by themselves."""
     width = len(opened.headings)
+    cell, by = opened.form.cell, re.escape(opened.separator)
     line = pl.col("line")
     quoted = line.str.contains('"', literal=True)
-    plain_record = (line.str.count_matches(",", literal=True) == width - 1) & ~line.str.contains("\r", literal=True)
+    separators = line.str.count_matches(opened.separator, literal=True)
+    plain_record = (separators == width - 1) & ~line.str.contains("\r", literal=True)
     record = (
         pl.when(quoted)
-        .then(line.str.contains(f"^{_CELL}(?:,{_CELL}){{{width - 1}}}$"))
+        .then(line.str.contains(f"^{cell}(?:{by}{cell}){{{width - 1}}}$"))
         .otherwise(plain_record & (line != ""))
     )
     marked = (
@@ -233,34 +498,34 @@ def _count_records(opened: Opened) -> tuple[int, frozenset[int]]:
         .select(pl.col("place").cast(pl.Int64) - opened.header_lines, odd=~record)
     )
     lines, odd = pl.collect_all([marked.select(pl.len()), marked.filter("odd").select("place")], engine="streaming")
-    return int(lines.item()), frozenset(odd["place"].to_list())
+    return int(lines.item()), sorted(odd["place"].to_list())
 
 
 def _read_fast(opened: Opened, wanted: Sequence[tuple[int, str]], records: int) -> pl.DataFrame | None:
     """The whole file by polars; None where it does not agree with the count of records."""
     if records == 0:
         return _empty(wanted)
-    frame = _read_polars(opened.path, opened.header_lines, len(opened.headings), wanted)
-    if frame is None or frame.height != records:
-        return None
-    return frame.with_row_index(ROW, offset=2).with_columns(pl.col(ROW).cast(pl.Int64))
-
-
-def _read_polars(
-    source: Path | io.BytesIO, skip: int, width: int, wanted: Sequence[tuple[int, str]]
-) -> pl.DataFrame | None:
+    read = clean_cells(_scan_polars(opened.path, opened.header_lines, opened, wanted))
+    numbered = read.with_row_index(ROW, offset=opened.heading_row + 1).with_columns(pl.col(ROW).cast(pl.Int64))
     try:
-        frame = pl.read_csv(
-            source,
-            has_header=False,
-            skip_lines=skip,
-            schema={_column(place): pl.String for place in range(width)},
-            columns=[_column(place) for place in sorted({place for place, _ in wanted})],
-            glob=False,
-        )
+        # In a stream, so that cells as they stand and cells as they are cleaned are never both in memory.
+        frame = numbered.collect(engine="streaming")
     except (pl.exceptions.PolarsError, OSError):
         return None  # Its message may quote a cell; the careful reader finds the reason without one.
-    return frame.select(pl.col(_column(place)).alias(name) for place, name in wanted)
+    return frame if frame.height == records else None
+
+
+def _scan_polars(
+    source: Path | io.BytesIO, skip: int, opened: Opened, wanted: Sequence[tuple[int, str]]
+) -> pl.LazyFrame:
+    return pl.scan_csv(
+        source,
+        has_header=False,
+        skip_lines=skip,
+        separator=opened.separator,
+        schema={_column(place): pl.String for place in range(len(opened.headings))},
+        glob=False,
+    ).select(pl.col(_column(place)).alias(name) for place, name in wanted)
 
 
 def _column(place: int) -> str:
@@ -268,98 +533,111 @@ def _column(place: int) -> str:
     return f"column_{place + 1}"
 
 
-def _read_careful(opened: Opened, wanted: Sequence[tuple[int, str]], odd: frozenset[int]) -> Body:
-    """Record by record over the odd lines, in pieces over the others."""
-    width = len(opened.headings)
-    frames: list[pl.DataFrame] = []
-    piece: list[bytes] = []
-    rows: list[int] = []
+def _read_careful(opened: Opened, wanted: Sequence[tuple[int, str]], odd: Sequence[int]) -> _Walk:
+    """Record by record over the odd lines, in runs over the others."""
+    walk = _Walk()
+    spoilt = sorted({*opened.spoilt.not_utf8, *opened.spoilt.nul})
+    piece: list[_Record] = []
     size = 0
-    quoting: list[int] = []
-    cells: list[int] = []
-    unclear = False
-    found = 0
 
     def flush() -> None:
         nonlocal size
         if piece:
-            frames.append(_read_piece(piece, rows, width, wanted))
+            walk.frames.append(_read_piece(piece, opened, wanted))
         piece.clear()
-        rows.clear()
         size = 0
 
     with opened.path.open("rb") as file:
-        for record in _records(file, opened.header_lines, width, odd):
+        for record in _records(file, opened, odd):
+            first = opened.header_lines + record.place
+            for line in spoilt[bisect_left(spoilt, first) : bisect_left(spoilt, first + record.lines)]:
+                walk.rows[line] = record.row + (line - first if record.kind == "run" else 0)
             if record.kind == "blank":
                 continue
-            found += 1
             if record.kind == "cells":
-                cells.append(record.row)
+                walk.cells.append(record.row)
             elif record.kind == "quoting":
-                quoting.append(record.row)
-                unclear = unclear or record.unclear
+                walk.quoting.append(record.row)
+                walk.unclear = walk.unclear or record.unclear
             else:
-                piece.append(record.text)
-                rows.append(record.row)
+                piece.append(record)
                 size += len(record.text)
                 if size >= _PIECE_BYTES:
                     flush()
     flush()
-    frame = pl.concat(frames) if frames else _empty(wanted)
-    return _finish(frame, quoting, cells, unclear, opened, found)
+    return walk
 
 
 @dataclass(frozen=True)
 class _Record:
+    place: int
+    """Of its first line after the heading, from 0."""
     row: int
     kind: str
-    """``whole``, ``blank``, ``cells`` (too few or too many) or ``quoting``."""
+    """``whole``, ``run`` (of whole records, one a line), ``blank``, ``cells`` (too few or too many) or ``quoting``."""
     text: bytes = field(default=b"", repr=False)
+    lines: int = 1
     unclear: bool = False
     """True where nobody can tell in which line the next record starts."""
 
 
-def _records(lines: Iterable[bytes], skip: int, width: int, odd: frozenset[int]) -> Iterator[_Record]:
+def _records(source: Iterator[bytes], opened: Opened, odd: Sequence[int]) -> Iterator[_Record]:
     """The records after the heading. Lines that are not in ``odd`` are known to be whole records.
 
     A quotation mark that is opened and never properly closed spoils the line that it is in, and reading goes on with
     the next line; it stays unclear where that one starts a record only if it is not a record itself. Each line is
     looked at twice at most: whatever ends one search for a closing mark also ends the next.
     """
-    source = iter(lines)
-    for _ in range(skip):
+    form, width = opened.form, len(opened.headings)
+    for _ in range(opened.header_lines):
         next(source, None)
     waiting: deque[bytes] = deque()
     place = -1
-    row = 1
+    row = opened.heading_row
+    after = 0  # place in ``odd`` of the next odd line
     while True:
+        while after < len(odd) and odd[after] <= place:
+            after += 1
+        following_odd = odd[after] if after < len(odd) else None
+        if not waiting and following_odd != place + 1:
+            most = _RUN_LINES if following_odd is None else min(_RUN_LINES, following_odd - place - 1)
+            run = list(islice(source, most))
+            if not run:
+                return
+            yield _Record(place + 1, row + 1, "run", b"".join(run), lines=len(run))
+            place += len(run)
+            row += len(run)
+            continue
         line = waiting.popleft() if waiting else next(source, None)
         if line is None:
             return
         place += 1
         row += 1
-        if place not in odd:
-            yield _Record(row, "whole", line)
+        if place != following_odd:
+            yield _Record(place, row, "run", line)
             continue
         bare = _bare(line)
-        if _BLANK.fullmatch(bare):
-            yield _Record(row, "blank")
-        elif _WHOLE.fullmatch(bare):
-            yield _whole(row, line, width)
-        elif not _OPENS.fullmatch(bare):
-            yield _Record(row, "quoting")
+        if not bare.strip():
+            yield _Record(place, row, "blank")
+        elif b'"' not in bare and b"\r" not in bare:
+            yield _Record(place, row, "cells")
+        elif form.whole.fullmatch(bare):
+            yield _whole(place, row, line, form, width)
+        elif not form.opens.fullmatch(bare):
+            yield _Record(place, row, "quoting")
         else:
-            taken = _close(line, waiting, source)
+            taken = _close(line, waiting, source, form)
             if taken is None:
                 following = waiting[0] if waiting else None
-                unclear = following is not None and place + 1 in odd and not _is_record(following, width)
-                yield _Record(row, "quoting", unclear=unclear)
+                is_odd = after + 1 < len(odd) and odd[after + 1] == place + 1
+                unclear = following is not None and is_odd and not _is_record(following, form, width)
+                yield _Record(place, row, "quoting", unclear=unclear)
             else:
+                yield _whole(place, row, b"".join(taken), form, width, lines=len(taken))
                 place += len(taken) - 1
-                yield _whole(row, b"".join(taken), width)
 
 
-def _close(first: bytes, waiting: deque[bytes], source: Iterator[bytes]) -> list[bytes] | None:
+def _close(first: bytes, waiting: deque[bytes], source: Iterator[bytes], form: _Form) -> list[bytes] | None:
     """The lines of a record that starts with an open cell; None, with nothing used up, where it never closes."""
     lines = [first]
     size = len(first)
@@ -377,26 +655,23 @@ def _close(first: bytes, waiting: deque[bytes], source: Iterator[bytes]) -> list
         size += len(line)
         lines.append(line)
         bare = _bare(line)
-        if _CLOSES.fullmatch(bare):
+        if form.closes.fullmatch(bare):
             for _ in range(seen):
                 waiting.popleft()
             return lines
-        if not (_STAYS.fullmatch(bare) or _CLOSES_AND_OPENS.fullmatch(bare)):
+        if not (form.stays.fullmatch(bare) or form.closes_and_opens.fullmatch(bare)):
             return None
     return None
 
 
-def _whole(row: int, text: bytes, width: int) -> _Record:
-    return _Record(row, "whole", text) if _count_cells(text) == width else _Record(row, "cells")
+def _whole(place: int, row: int, text: bytes, form: _Form, width: int, lines: int = 1) -> _Record:
+    # Cells too many are a fault also where they are empty: a comma without quotation marks may have moved the others.
+    whole = form.count_cells(text) == width
+    return _Record(place, row, "whole" if whole else "cells", text if whole else b"", lines)
 
 
-def _is_record(text: bytes, width: int) -> bool:
-    return _WHOLE.fullmatch(_bare(text)) is not None and _count_cells(text) == width
-
-
-def _count_cells(record: bytes) -> int:
-    """Cells of a record whose quoting is right."""
-    return 1 + _QUOTED_BYTES.sub(b"", record).count(b",")
+def _is_record(text: bytes, form: _Form, width: int) -> bool:
+    return form.whole.fullmatch(_bare(text)) is not None and form.count_cells(text) == width
 
 
 def _bare(line: bytes) -> bytes:
@@ -404,49 +679,74 @@ def _bare(line: bytes) -> bytes:
     return line.removesuffix(b"\r")
 
 
-def _read_piece(piece: list[bytes], rows: list[int], width: int, wanted: Sequence[tuple[int, str]]) -> pl.DataFrame:
-    """Whole records as a frame: by polars, or by the standard library where polars counts them otherwise."""
-    text = b"".join(record if record.endswith(b"\n") else record + b"\n" for record in piece)
-    frame = _read_polars(io.BytesIO(text), 0, width, wanted)
-    if frame is None or frame.height != len(rows):
-        found = [_split(record.decode("utf-8")) for record in piece]
-        frame = pl.DataFrame(
-            {name: [record[place] for record in found] for place, name in wanted},
-            schema={name: pl.String for _, name in wanted},
-        )
-    return frame.select(pl.Series(ROW, rows, dtype=pl.Int64), pl.all())
+def _read_piece(piece: Sequence[_Record], opened: Opened, wanted: Sequence[tuple[int, str]]) -> pl.DataFrame:
+    """Whole records as a clean frame: by polars, or by the standard library where polars counts them otherwise."""
+    text = b"".join(record.text if record.text.endswith(b"\n") else record.text + b"\n" for record in piece)
+    runs = [pl.int_range(each.row, each.row + (each.lines if each.kind == "run" else 1), eager=True) for each in piece]
+    rows = pl.concat(runs).alias(ROW)
+    frame: pl.DataFrame | None = None
+    try:
+        frame = clean_cells(_scan_polars(io.BytesIO(text), 0, opened, wanted)).collect(engine="streaming")
+    except (pl.exceptions.PolarsError, OSError):
+        frame = None  # as in _read_fast
+    if frame is None or frame.height != rows.len():
+        frame = clean_cells(_read_by_hand(piece, opened, wanted))
+    return frame.select(rows, pl.all())
+
+
+def _read_by_hand(piece: Sequence[_Record], opened: Opened, wanted: Sequence[tuple[int, str]]) -> pl.DataFrame:
+    texts: list[bytes] = []
+    for record in piece:
+        texts += record.text.removesuffix(b"\n").split(b"\n") if record.kind == "run" else [record.text]
+    found = [opened.form.split(text.decode("utf-8")) for text in texts]
+    return pl.DataFrame(
+        {name: [record[place] for record in found] for place, name in wanted},
+        schema={name: pl.String for _, name in wanted},
+    )
 
 
 def _empty(wanted: Sequence[tuple[int, str]]) -> pl.DataFrame:
     return pl.DataFrame(schema={ROW: pl.Int64, **{name: pl.String for _, name in wanted}})
 
 
-def clean_cells(frame: pl.DataFrame) -> pl.DataFrame:
+_Frames = TypeVar("_Frames", pl.DataFrame, pl.LazyFrame)
+
+
+def clean_cells(frame: _Frames) -> _Frames:
     """The frame with white space and invisible marks stripped from its text, and empty cells as null."""
     stripped = pl.col(pl.String).str.strip_chars(_INVISIBLE)
     return frame.with_columns(pl.when(stripped != "").then(stripped).name.keep())
 
 
-def _finish(
-    frame: pl.DataFrame, quoting: list[int], cells: list[int], unclear: bool, opened: Opened, found: int
-) -> Body:
-    frame = clean_cells(frame)
+def _without_blank_rows(frame: pl.DataFrame) -> pl.DataFrame:
     names = [name for name in frame.columns if name != ROW]
-    if names:
-        filled = frame.filter(~pl.all_horizontal(pl.col(names).is_null()))
-        found -= frame.height - filled.height
-        frame = filled
-    width = len(opened.headings)
-    findings = []
-    broken = len(quoting) + len(cells)
+    blank = frame.select(pl.all_horizontal(pl.col(names).is_null()))[:, 0] if names else pl.Series([], dtype=pl.Boolean)
+    return frame.filter(~blank) if blank.any() else frame
+
+
+def _finish(walk: _Walk, opened: Opened, wanted: Sequence[tuple[int, str]]) -> Body:
+    frame = pl.concat([_empty(wanted), *(_without_blank_rows(frame) for frame in walk.frames)], rechunk=False)
+    broken = len(walk.quoting) + len(walk.cells)
+    found = frame.height + broken
     few = broken <= _FEW_ANYWAY or (broken <= MOST_SHOWN and 10 * broken <= found)
     scope = Scope.ROW if few else Scope.FILE
-    if quoting:
-        code = "file.quoting_unclear" if unclear else "file.quoting"
-        findings.append(_finding(code, opened.place, scope=Scope.FILE if unclear else scope, rows=quoting))
-    if cells:
-        findings.append(_finding("file.cells", opened.place, scope=scope, rows=cells, width=width))
+    findings = [*_spoilt_findings(walk, opened)]
+    if walk.quoting:
+        code = "file.quoting_unclear" if walk.unclear else "file.quoting"
+        findings.append(_finding(code, opened.place, scope=Scope.FILE if walk.unclear else scope, rows=walk.quoting))
+    if walk.cells:
+        findings.append(_finding("file.cells", opened.place, scope=scope, rows=walk.cells, width=len(opened.headings)))
     return Body(frame, found, tuple(findings))
+
+
+def _spoilt_findings(walk: _Walk, opened: Opened) -> Iterator[Finding]:
+    """Encodings, by the rows that show them."""
+    spoilt = opened.spoilt
+    encoding = "file.encoding_windows" if spoilt.windows else "file.encoding"
+    for code, lines in ((encoding, spoilt.not_utf8), ("file.nul", spoilt.nul)):
+        if lines:
+            rows = sorted({walk.row_of(line, opened) for line in lines})
+            yield _finding(code, opened.place, rows=rows)
 
 
 # --- findings ---------------------------------------------------------------------------------------------------------
@@ -467,15 +767,16 @@ _FAULTS: dict[str, tuple[str, str]] = {
         _SAVE_AGAIN,
     ),
     "file.encoding_windows": (
-        "{file} seems to be saved as Windows-1252 (plain 'CSV'), not as UTF-8: line {line} is the first to show it.",
+        "{file} seems to be saved as Windows-1252 (plain 'CSV'), not as UTF-8: letters with accents show it in "
+        "{count}.",
         "Choose 'CSV UTF-8 (comma delimited)' when saving; plain 'CSV' spoils letters with accents.",
     ),
     "file.encoding": (
-        "{file} is not UTF-8 text: line {line} is the first that cannot be read.",
-        "Export it again as UTF-8 text.",
+        "{file} is not UTF-8 text: characters cannot be read in {count}.",
+        "Export it again, choosing 'CSV UTF-8 (comma delimited)' or UTF-8 text when saving.",
     ),
     "file.nul": (
-        "{file} holds a NUL byte in line {line}, as damaged files do.",
+        "{file} holds NUL bytes in {count}, as damaged files do.",
         "Export it again and copy it again.",
     ),
     "file.line_ends": (
@@ -491,12 +792,15 @@ _FAULTS: dict[str, tuple[str, str]] = {
         _SAVE_AGAIN,
     ),
     "file.header_blank": (
-        "The first row of {file} is blank; the headings have to be in row 1.",
+        "The first row of {file} is blank: its headings are in row {row} and have to be in row 1.",
         "Delete the blank rows above the headings.",
     ),
+    "file.title_rows": (
+        "The headings of {file} are in row {row} and have to be in row 1: there is something above them.",
+        "Delete the rows above the headings, such as a title or a date of printing.",
+    ),
     "file.header_form": (
-        "The heading row of {file} cannot be read: a quotation mark in it is opened and not closed, or it is far too "
-        "long.",
+        "The heading row of {file} is spoilt: a quotation mark in it is opened and not closed, or it is far too long.",
         "Copy the headings from the template into row 1.",
     ),
     "file.header_wide": (

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 from pydantic import Field
 
-from intake.taking import TakenDrop
+from intake.taking import TakenDrop, TakenFile
 from protocol.finding import Finding, Scope
 from protocol.model import Contract, Frozen, Name, Partner
 
@@ -57,6 +57,8 @@ class Manifest(Frozen):
     tables: dict[Name, int | None] = Field(default_factory=dict)
     """Table -> rows in its file; None where the table is declared nil. Empty where the partner's export has no
     manifest: then no row counts are checked."""
+    from_workbook: bool = False
+    """It stands in a sheet of a workbook, which needs no row counts: nobody can cut a workbook in half unseen."""
 
     @property
     def nil_tables(self) -> tuple[str, ...]:
@@ -69,13 +71,20 @@ class _Duplicate(Exception):
 
 
 def read_manifest(
-    taken: TakenDrop, partner: Partner, contract: Contract, *, extracted_on: date | None = None
+    taken: TakenDrop,
+    partner: Partner,
+    contract: Contract,
+    *,
+    earlier: Contract | None = None,
+    extracted_on: date | None = None,
 ) -> tuple[Manifest | None, tuple[Finding, ...]]:
     """Reads and checks the manifest; gives it, or None and every fault.
 
     Where the partner's export has none and the agreement says so (``manifest_from_name``), the drop's name is the
-    period, it is a full one under the contract's version, and it was extracted on ``extracted_on`` or, without that,
-    on the day of its latest file. Whether period and version may be submitted now is decided at the gate, not here.
+    period, it is a full one under the version that the partner's mapping makes, and it was extracted on
+    ``extracted_on`` or, without that, on the day of its latest file. ``earlier``: the tables of the version before,
+    which a manifest that states that version is held against. Whether period and version may be submitted now is
+    decided at the gate, not here.
     """
     if taken.manifest is None:
         if not partner.mapping.manifest_from_name:
@@ -86,19 +95,58 @@ def read_manifest(
             Manifest(
                 partner=partner.id,
                 period=taken.stem,
-                agreement_version=contract.version,
+                agreement_version=partner.mapping.version or contract.version,
                 kind=ManifestKind.FULL,
                 extracted_on=extracted_on or taken.changed_on,
             ),
             (),
         )
-    entries, findings = _parse(taken)
+    entries, findings = _parse(taken, contract)
     if findings:
         return None, findings
-    return _check(entries, taken, partner, contract)
+    stated = entries.get("agreement_version")
+    by_earlier = earlier is not None and isinstance(stated, str) and stated.strip() == earlier.version
+    return _check(entries, taken, partner, earlier if earlier is not None and by_earlier else contract)
 
 
-def _parse(taken: TakenDrop) -> tuple[dict[str, Any], tuple[Finding, ...]]:
+def assume_manifest(
+    taken: TakenDrop, partner: Partner, contract: Contract, *, period: str | None, today: date
+) -> Manifest | None:
+    """What the manifest most likely means, where it is missing or faulty: for a partner's own check alone, so that the
+    rows are looked at all the same. None where nobody can tell for which period it is.
+
+    :param period: decides, where it is given.
+    """
+    entries = _parse(taken, contract)[0] if taken.manifest is not None else {}
+
+    def valid(name: str, pattern: re.Pattern[str]) -> str | None:
+        value = entries.get(name)
+        return value.strip() if isinstance(value, str) and pattern.fullmatch(value.strip()) else None
+
+    period = period or valid("period", _PERIOD) or (taken.stem if _PERIOD.fullmatch(taken.stem) else None)
+    if period is None:
+        return None
+    kind = ManifestKind(valid("kind", re.compile("|".join(ManifestKind))) or ManifestKind.FULL)
+    return Manifest(
+        partner=partner.id,
+        period=period,
+        agreement_version=valid("agreement_version", _VERSION) or contract.version,
+        # A correction without a number of what it corrects is checked as the full one that it is.
+        kind=ManifestKind.FULL if kind in (ManifestKind.CORRECTION, ManifestKind.NIL) else kind,
+        extracted_on=_read_day(valid("extracted_on", _DAY)) or today,
+        tables=_read_tables(entries.get("tables"), None, contract)[0],
+        from_workbook=True,
+    )
+
+
+def stated_partner(taken: TakenDrop, contract: Contract) -> str | None:
+    """The partner whom the manifest names, if it can be read; anything may stand there."""
+    entries = _parse(taken, contract)[0] if taken.manifest is not None else {}
+    value = entries.get("partner")
+    return value.strip() if isinstance(value, str) else None
+
+
+def _parse(taken: TakenDrop, contract: Contract) -> tuple[dict[str, Any], tuple[Finding, ...]]:
     assert taken.manifest is not None
     try:
         text = taken.manifest.path.read_bytes().decode("utf-8-sig")
@@ -112,7 +160,12 @@ def _parse(taken: TakenDrop) -> tuple[dict[str, Any], tuple[Finding, ...]]:
         return {}, (_finding("manifest.form"),)
     if not isinstance(entries, dict):
         return {}, (_finding("manifest.form"),)
-    return {str(name): value for name, value in entries.items()}, ()
+    entries = {str(name): value for name, value in entries.items()}
+    if taken.manifest.sheet is not None:
+        # A sheet has no entries within entries: what is named like a table stands for it.
+        tables = {name: entries.pop(name) for name in contract.table_names if name in entries}
+        entries |= {"tables": tables} if tables else {}
+    return entries, ()
 
 
 def _load_json(text: str) -> Any:
@@ -199,9 +252,11 @@ def _check(
         supersedes = text("supersedes", _SUBMISSION)
     elif entries.get("supersedes") not in (None, "", "null", "~"):
         findings.append(_finding("manifest.supersedes_without_correction"))
-    tables, table_findings = _read_tables(entries.get("tables"), kind, contract)
+    in_sheet = taken.manifest is not None and taken.manifest.sheet is not None
+    uncounted = in_sheet and "tables" not in entries
+    tables, table_findings = _read_tables(entries.get("tables"), None if uncounted else kind, contract)
     findings += table_findings
-    if kind == ManifestKind.NIL and taken.files:
+    if kind == ManifestKind.NIL and any(file.sheet is None or _has_rows(file) for file in taken.files):
         findings.append(_finding("manifest.nil_with_files"))
     if findings or not (period and version and kind and extracted_on):
         return None, tuple(findings)
@@ -214,9 +269,17 @@ def _check(
             supersedes=supersedes,
             extracted_on=extracted_on,
             tables=tables,
+            from_workbook=in_sheet,
         ),
         (),
     )
+
+
+def _has_rows(sheet: TakenFile) -> bool:
+    """True where a sheet has more than its heading row."""
+    with sheet.path.open("rb") as file:
+        filled = (line for line in file if line.strip(b',"\r\n\t '))
+        return next(filled, None) is not None and next(filled, None) is not None
 
 
 def _read_tables(value: Any, kind: str | None, contract: Contract) -> tuple[dict[str, int | None], list[Finding]]:

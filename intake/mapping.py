@@ -12,7 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from typing import Any
 import duckdb
 import polars as pl
 
-from intake.csv_text import ROW, Place, clean_cells, open_csv, read_body
+from intake.csv_text import BREAKING, ROW, Place, clean_cells, open_csv, read_body
 from intake.leak_scan import scan_for_identifiers
 from intake.manifest import Manifest, ManifestKind
 from intake.reading import (
@@ -28,20 +28,22 @@ from intake.reading import (
     absent_table,
     check_headings,
     check_row_count,
+    complete,
+    count_known,
     empty_frame,
     find_unknown_files,
+    settle_columns,
 )
 from intake.taking import TakenDrop
 from protocol.errors import AgreementError
 from protocol.finding import Finding, Scope
 from protocol.model import Contract, Mapping, SqlMapping, Table, TableMapping
+from protocol.selects import HARMLESS_TABLE_FUNCTIONS, NO_FILE_NAME
 
 _WORKER = Path(__file__).with_name("sql_worker.py")
 _GRACE_SECONDS = 20.0
 """For starting the process and loading the files, on top of the time of the SELECTs."""
-_NO_FILE_NAME = re.compile(r"[/\\:*?]|\.\w+$")
 _READING_NODES = frozenset({"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE"})
-_HARMLESS_TABLE_FUNCTIONS = frozenset({"range", "generate_series", "unnest", "repeat", "repeat_row"})
 
 
 class MappingError(AgreementError):
@@ -131,25 +133,33 @@ def _map_table(
         if manifest is not None and manifest.tables:
             return absent_table(table, place, manifest)
         return None, [] if table.optional else [_finding("mapping.file_missing", place)]
-    opened, faults = open_csv(file.path, place)
+    renamed = entry is not None and bool(entry.columns)
+    entry = entry or TableMapping(table=table.name)
+    agreed = _without(table, (*entry.constants, *entry.absent))
+    own = frozenset(entry.columns.get(name, name).strip() for name in agreed.column_names)
+
+    def recognise(row: Sequence[str]) -> int:
+        return len(own.intersection(cell.strip() for cell in row)) if renamed else count_known(row, agreed)
+
+    opened, faults = open_csv(file.path, place, recognise)
     if opened is None:
         return None, list(faults)
-    if entry is None or not entry.columns:
-        entry = entry or TableMapping(table=table.name)
-        found, columns = check_headings(opened, _without(table, entry.constants), kind)
+    if not renamed:
+        found, columns = check_headings(opened, agreed, kind)
     else:
         found, columns = _choose_columns(opened.headings, table, entry, place, kind)
+    if not columns:
+        return None, [*faults, *found]
     body = read_body(opened, columns)
+    frame, unnamed = settle_columns(body.frame, place)
     if not found and body.usable and manifest is not None and manifest.tables:
         found += check_row_count(table, place, body, manifest, required=not mapping.manifest_from_name)
-    found += body.findings
-    if any(finding.scope in (Scope.FILE, Scope.SUBMISSION) for finding in found):
-        return None, found
-    return _rename_codes(body.frame, table, entry), found
+    # What is wrong with the file's form refuses the submission; its rows are checked in the same go.
+    return _rename_codes(frame, table, entry), [*faults, *found, *unnamed, *body.findings]
 
 
-def _without(table: Table, names: dict[str, str]) -> Table:
-    """The table as the file has to have it: without the columns that the mapping fills."""
+def _without(table: Table, names: Collection[str]) -> Table:
+    """The table as the file has to have it: without the columns that the mapping fills, or says to be absent."""
     return table.model_copy(update={"columns": tuple(column for column in table.columns if column.name not in names)})
 
 
@@ -159,7 +169,8 @@ def _choose_columns(
     """The mapped headings, and agreed ones that need no mapping; others are left where they are."""
     findings: list[Finding] = []
     columns: list[tuple[int, str]] = []
-    wanted = {name: entry.columns.get(name, name) for name in table.column_names if name not in entry.constants}
+    read = _without(table, (*entry.constants, *entry.absent)).column_names
+    wanted = {name: entry.columns.get(name, name) for name in read}
     if kind == ManifestKind.DELTA:
         wanted[DELETE] = DELETE
     for name, heading in wanted.items():
@@ -182,15 +193,7 @@ def _rename_codes(frame: pl.DataFrame, table: Table, entry: TableMapping) -> pl.
         for name, codes in entry.codes.items()
         if name in frame.columns
     ).with_columns(pl.lit(value, dtype=pl.String).alias(name) for name, value in entry.constants.items())
-    extra = [DELETE] if DELETE in frame.columns else []
-    return _complete(clean_cells(renamed), table).with_columns(frame.select(extra))
-
-
-def _complete(frame: pl.DataFrame, table: Table) -> pl.DataFrame:
-    absent = [name for name in table.column_names if name not in frame.columns]
-    return frame.with_columns(pl.lit(None, dtype=pl.String).alias(name) for name in absent).select(
-        ROW, *table.column_names
-    )
+    return complete(clean_cells(renamed), table)
 
 
 # --- SQL --------------------------------------------------------------------------------------------------------------
@@ -224,7 +227,7 @@ def check_sql(select: SqlMapping, contract: Contract) -> FilesRead:
             raise MappingError(f"the SQL for {select.table} {_SQL_FAULTS['writes']}")
         if kind == "TABLE_FUNCTION":
             function = str((node.get("function") or {}).get("function_name", "")).lower()
-            if function not in _HARMLESS_TABLE_FUNCTIONS:
+            if function not in HARMLESS_TABLE_FUNCTIONS:
                 raise MappingError(f"the SQL for {select.table} reads from a function; it may read the files only")
         elif kind == "BASE_TABLE":
             if node.get("schema_name") or node.get("catalog_name"):
@@ -233,7 +236,7 @@ def check_sql(select: SqlMapping, contract: Contract) -> FilesRead:
         entries = (node.get("cte_map") or {}).get("map") or ()
         own |= {str(entry["key"]).lower() for entry in entries}
     files = names - own
-    if any(_NO_FILE_NAME.search(name) for name in files):
+    if any(NO_FILE_NAME.search(name) for name in files):
         raise MappingError(f"the SQL for {select.table} names a path; name the file without folder and ending")
     return FilesRead(tuple(sorted(files)), tuple(sorted(names & own)))
 
@@ -283,16 +286,18 @@ def _map_by_sql(
     work.mkdir(mode=0o700)
     try:
         files, findings = _load_files(taken, wanted, work)
-        if findings:
+        if len(files) < len(wanted):
             return {}, findings
-        return _run_selects(mapping, contract, files, work, limits)
+        tables, more = _run_selects(mapping, contract, files, work, limits)
+        return tables, [*findings, *more]
     finally:
         # It holds the partner's rows in the clear.
         shutil.rmtree(work, ignore_errors=True)
 
 
 def _load_files(taken: TakenDrop, wanted: dict[str, str], work: Path) -> tuple[dict[str, str], list[Finding]]:
-    """The files that the SQL names, and no others, as Parquet: name in lower case -> path."""
+    """The files that the SQL names, and no others, as Parquet: name in lower case -> path; without those that cannot
+    be read whole, since a row that is left out would be missing from a join without a trace."""
     by_stem = {file.stem: file for file in taken.files}
     files: dict[str, str] = {}
     findings: list[Finding] = []
@@ -313,8 +318,9 @@ def _load_files(taken: TakenDrop, wanted: dict[str, str], work: Path) -> tuple[d
         # By place, since a heading of the partner's may be the name that the row number has here.
         places = {f"place_{place}": heading for place, heading in enumerate(opened.headings)}
         body = read_body(opened, list(enumerate(places)))
-        # A row that is left out here would be missing from a join without a trace.
         findings += [finding.model_copy(update={"scope": Scope.FILE}) for finding in body.findings]
+        if any(finding.code in BREAKING for finding in body.findings):
+            continue
         path = work / f"{number:04}.parquet"
         body.frame.drop(ROW).rename(places).write_parquet(path)
         files[stem] = str(path)
@@ -354,7 +360,7 @@ def _run_selects(
             table = contract.table(select.table)
             frame = pl.read_parquet(work / f"{select.table}.parquet", glob=False)
             numbered = frame.select(pl.int_range(2, pl.len() + 2, dtype=pl.Int64).alias(ROW), pl.all())
-            tables[table.name] = _complete(clean_cells(numbered), table) if frame.width else empty_frame(table)
+            tables[table.name] = complete(clean_cells(numbered), table) if frame.width else empty_frame(table)
         elif end["state"] != "not_reached":
             findings += _explain(select, end)
     if len(tables) < len(mapping.sql) and not findings:

@@ -1,40 +1,86 @@
-"""Reads the files of a submission that uses the agreed names: every cell as text, every fault told."""
+"""Reads the files of a submission that uses the agreed names: every cell as text, every fault told.
 
-import difflib
+A fault of a file's form does not end the reading: under the most likely reading of it (a misspelt heading taken for the
+nearest agreed one, a missing column empty throughout) the rows are read, so that their faults are told in the same go.
+The fault is a finding of scope FILE, which refuses the submission all the same.
+"""
+
+import re
+import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import SequenceMatcher
+from pathlib import Path
 
 import polars as pl
 
-from intake.csv_text import ROW, Body, Opened, Place, open_csv, read_body
+from intake.csv_text import MOST_SHOWN, ROW, Body, Opened, Place, open_csv, read_body
 from intake.manifest import Manifest, ManifestKind
 from intake.taking import TakenDrop, TakenFile
+from intake.workbook import SHORTENED, convert_workbook
 from protocol.finding import Finding, Scope
-from protocol.model import Contract, Partner, Table
+from protocol.model import ColumnType, Contract, Partner, RuleKind, Table
 
 DELETE = "_delete"
 """Column of a delta that says yes where the row with this key is to be deleted."""
+_UNNAMED = "~"
+"""Begins the working name of a column without a heading; agreed names begin with a letter."""
+_NEAR = 0.72
+"""Likeness from which a heading is taken for an agreed one, as :class:`difflib.SequenceMatcher` has it."""
+_SAMPLE = 500
+"""Rows by which it is judged whether columns hold what their headings say."""
+_TOTAL = re.compile(r"(?i)(?:(?:grand |sub)?totals?|sum|(?:row |record )?count)\s*:?")
+
+
+@dataclass(frozen=True)
+class HeadingGuess:
+    """What a heading that is not agreed was taken for. For the partner's own screen only: it holds the partner's word.
+
+    Kept out of findings and receipts (``tests/unit/intake/test_reading.py``).
+    """
+
+    table: str
+    number: int
+    """Place of the column, from 1."""
+    heading: str = field(repr=False)
+    agreed: str | None
+    """None where no agreed name is near."""
 
 
 def read_tables(
-    taken: TakenDrop, manifest: Manifest, contract: Contract, partner: Partner
+    taken: TakenDrop,
+    manifest: Manifest,
+    contract: Contract,
+    partner: Partner,
+    *,
+    on_table: Callable[[str], None] | None = None,
 ) -> tuple[dict[str, pl.DataFrame], tuple[Finding, ...]]:
-    """Reads ``<table>.csv`` for every agreed table.
+    """Reads ``<table>.csv``, or the workbook's sheet ``<table>``, for every agreed table.
 
     Gives agreed table -> frame with every agreed column as String (white space stripped, empty = null) in the agreed
     order after ``_row`` Int64 (the spreadsheet's row number, the heading being row 1), and in a delta ``_delete`` as
     text where the file has it. A table that is declared nil is an empty frame; a nil return has no tables. A file
-    with a fault of scope FILE has no frame. Rows that are broken as rows are not in the frame; their numbers are in
-    a finding of scope ROW.
+    with a fault of scope FILE has a frame where there is a likely reading of it; else it has none. Rows that are
+    broken as rows are not in the frame; their numbers are in a finding. ``on_table`` is told each table's label
+    before the table is read.
     """
+    if manifest.kind == ManifestKind.NIL:
+        return {}, tuple(find_unknown_files(taken, [f"{table.name}.csv" for table in contract.tables]))
     tables: dict[str, pl.DataFrame] = {}
     findings: list[Finding] = []
-    findings += find_unknown_files(taken, [f"{table.name}.csv" for table in contract.tables])
-    if manifest.kind == ManifestKind.NIL:
-        return {}, tuple(findings)
+    chosen, unknown = choose_files(taken, [f"{table.name}.csv" for table in contract.tables])
+    findings += [*unknown, *(_hidden(file) for file in taken.files if file.hidden)]
+    required = not partner.mapping.manifest_from_name and not manifest.from_workbook
     for table in contract.tables:
-        file = taken.file(f"{table.name}.csv")
-        frame, found = _read_table(table, file, manifest, manifest_required=not partner.mapping.manifest_from_name)
+        place = Place(f"{table.name}.csv", table.name)
+        file = chosen.get(place.file)
+        if on_table is not None and file is not None:
+            on_table(table.label)
+        if file is None:
+            frame, found = absent_table(table, place, manifest)
+        else:
+            frame, found = _read_table(table, place, file, manifest, required=required)
         findings += found
         if frame is not None:
             tables[table.name] = frame
@@ -42,21 +88,70 @@ def read_tables(
 
 
 def _read_table(
-    table: Table, file: TakenFile | None, manifest: Manifest, *, manifest_required: bool
+    table: Table, place: Place, file: TakenFile, manifest: Manifest, *, required: bool
 ) -> tuple[pl.DataFrame | None, list[Finding]]:
-    place = Place(f"{table.name}.csv", table.name)
-    if file is None:
-        return absent_table(table, place, manifest)
-    opened, findings = open_csv(file.path, place)
+    opened, findings = _open(file, place, table)
+    found = list(findings)
     if opened is None:
-        return None, list(findings)
-    found, columns = check_headings(opened, table, manifest.kind)
+        return None, found
+    if opened.heading_row == 0 or not count_known(opened.headings, table):
+        return _read_without_headings(table, opened, found, manifest, required=required)
+    more, columns = check_headings(opened, table, manifest.kind)
+    found += more
     body = read_body(opened, columns)
-    if not found and body.usable:
-        found += check_row_count(table, place, body, manifest, required=manifest_required)
-    found += body.findings
-    usable = all(finding.scope in (Scope.ROW, Scope.NOTE) for finding in found)
-    return (body.frame if usable else None), found
+    frame, more = settle_columns(body.frame, place)
+    found += more
+    frame, totals = _take_totals(frame, place)
+    if file.sheet is not None:
+        if not body.rows_found and table.optional:
+            return None, found  # an empty sheet of the template is work that the partner does not do
+        frame, shortened = _take_shortened(frame, table, place)
+        found += shortened
+    found += check_row_count(table, place, body, manifest, required=required, totals=len(totals))
+    found += [*body.findings, *totals]
+    return complete(frame, table), found
+
+
+def _open(file: TakenFile, place: Place, table: Table) -> tuple[Opened | None, tuple[Finding, ...]]:
+    def recognise(row: Sequence[str]) -> int:
+        return count_known(row, table)
+
+    opened, findings = open_csv(file.path, place, recognise)
+    if opened is None and [finding.code for finding in findings] == ["file.workbook"]:
+        sheet = _find_sheet_inside(file, table)
+        if sheet is not None:
+            opened, more = open_csv(sheet, place, recognise)
+            findings += more
+    return opened, findings
+
+
+def _find_sheet_inside(file: TakenFile, table: Table) -> Path | None:
+    """The sheet to read of a workbook whose name ends in .csv: the one named like the table, or the only one."""
+    folder = file.path.with_name(f"{file.path.name}.sheets")
+    folder.mkdir(mode=0o700, exist_ok=True)
+    sheets, _ = convert_workbook(file.path, folder)
+    named = [sheet for sheet in sheets if sheet.name.strip().casefold() == table.name]
+    chosen = named or (list(sheets) if len(sheets) == 1 else [])
+    return chosen[0].path if chosen else None
+
+
+def _hidden(file: TakenFile) -> Finding:
+    sentence, mend = _FAULTS["drop.hidden_sheet"]
+    return Finding(code="drop.hidden_sheet", scope=Scope.NOTE, sentence=sentence.format(number=file.sheet), mend=mend)
+
+
+def _read_without_headings(
+    table: Table, opened: Opened, found: list[Finding], manifest: Manifest, *, required: bool
+) -> tuple[pl.DataFrame | None, list[Finding]]:
+    """The rows in the agreed order of columns, if there are as many and they look like it."""
+    found = [*found, _finding("file.header_missing", opened.place)]
+    if len(opened.headings) != len(table.columns):
+        return None, found
+    body = read_body(opened, list(enumerate(table.column_names)))
+    if _likeness(body.frame.head(_SAMPLE), table) < 0.5:
+        return None, found
+    found += check_row_count(table, opened.place, body, manifest, required=required)
+    return complete(body.frame, table), [*found, *body.findings]
 
 
 def absent_table(table: Table, place: Place, manifest: Manifest) -> tuple[pl.DataFrame | None, list[Finding]]:
@@ -76,21 +171,44 @@ def empty_frame(table: Table) -> pl.DataFrame:
     return pl.DataFrame(schema={ROW: pl.Int64, **dict.fromkeys(table.column_names, pl.String)})
 
 
+def complete(frame: pl.DataFrame, table: Table) -> pl.DataFrame:
+    """The frame with every agreed column, null where it has none, and no others but ``_row`` and ``_delete``."""
+    absent = [name for name in table.column_names if name not in frame.columns]
+    deletes = [DELETE] if DELETE in frame.columns else []
+    return frame.with_columns(pl.lit(None, dtype=pl.String).alias(name) for name in absent).select(
+        ROW, *table.column_names, *deletes
+    )
+
+
+# --- headings ---------------------------------------------------------------------------------------------------------
+
+
 def check_headings(opened: Opened, table: Table, kind: str) -> tuple[list[Finding], list[tuple[int, str]]]:
-    """Faults of the heading row, and (place, agreed name) of the columns to read, in the agreed order."""
+    """Faults of the heading row, and (place, name) of the columns to read, in the agreed order.
+
+    A heading that is not agreed is taken for the nearest agreed one that is missing. Columns without a heading are
+    read under working names, see :func:`settle_columns`.
+    """
     place = opened.place
-    places: dict[str, int] = {}
-    for number, heading in enumerate(opened.headings):
-        places.setdefault(heading, number)
+    matched = match_headings(opened.headings, table)
     known = (*table.column_names, DELETE)
+    places = {name: number for number, name in reversed(matched.items())}
     missing = [name for name in table.column_names if name not in places]
     columns = [(places[name], name) for name in known if name in places]
+    columns += [(number, f"{_UNNAMED}{number}") for number, each in enumerate(opened.headings) if not each]
     if len(missing) == len(table.columns):
         return [_finding("file.header_missing", place)], []
     findings: list[Finding] = []
+    misspelt = {number: name for number, name in sorted(matched.items()) if opened.headings[number] != name}
+    strange = [number for number, each in enumerate(opened.headings) if each and number not in matched]
     if missing:
         findings.append(_finding("file.columns_missing", place, columns=missing))
-    findings += _unknown_headings(opened, known, missing)
+    if misspelt:
+        findings.append(
+            _finding("file.column_misspelt", place, columns=list(misspelt.values()), headings=_told(misspelt))
+        )
+    if strange:
+        findings.append(_finding("file.column_undeclared", place, numbers=_numbered(strange)))
     counts = Counter(opened.headings)
     for name in known:
         if counts[name] > 1:
@@ -100,60 +218,261 @@ def check_headings(opened: Opened, table: Table, kind: str) -> tuple[list[Findin
     return findings, columns
 
 
-def _unknown_headings(opened: Opened, known: Sequence[str], missing: Sequence[str]) -> list[Finding]:
-    """One finding for each heading that is not agreed: by its place, with the nearest agreed name, never as written."""
+def match_headings(headings: Sequence[str], table: Table) -> dict[int, str]:
+    """Place (from 0) -> agreed name of each heading that is agreed, or near enough to one that is missing.
+
+    One to one, but for an agreed heading that stands twice. Capitals, spaces, strokes and the label (``Date of birth``)
+    count as the same; after that the greatest likeness decides.
+    """
+    known = (*table.column_names, DELETE)
+    matched = {number: heading for number, heading in enumerate(headings) if heading in known}
+    missing = [name for name in table.column_names if name not in matched.values()]
+    simple = _simple_names(table)
+    for number, heading in enumerate(headings):
+        name = simple.get(_simple(heading))
+        if number not in matched and name in missing:
+            matched[number] = name
+            missing.remove(name)
+    likeness = [
+        (max(_alike(_simple(heading), each) for each, of in simple.items() if of == name), -number, name)
+        for number, heading in enumerate(headings)
+        if heading and number not in matched
+        for name in missing
+    ]
+    for ratio, number, name in sorted(likeness, reverse=True):
+        if ratio >= _NEAR and -number not in matched and name in missing:
+            matched[-number] = name
+            missing.remove(name)
+    return matched
+
+
+def count_known(row: Sequence[str], table: Table) -> int:
+    """How many cells of a row are agreed headings, whatever the capitals and strokes, or labels."""
+    simple = _simple_names(table)
+    return len({simple[each] for cell in row if (each := _simple(cell)) in simple})
+
+
+def _simple_names(table: Table) -> dict[str, str]:
+    """Names, labels and initials as they compare -> agreed name. What two columns could mean is left out."""
+    said: dict[str, set[str]] = {}
+    for column in table.columns:
+        words = column.name.split("_")
+        forms = {_simple(column.name), _simple(column.label)}
+        if len(words) > 2:
+            forms.add("".join(word[0] for word in words))
+        for form in forms:
+            said.setdefault(form, set()).add(column.name)
+    names = {_simple(column.name): column.name for column in table.columns}
+    return {form: of.copy().pop() for form, of in said.items() if len(of) == 1} | names
+
+
+def _simple(heading: str) -> str:
+    """The letters and digits of a heading, without capitals and accents; ``no.`` is a number."""
+    text = unicodedata.normalize("NFKD", heading[:64].strip()).casefold()
+    words = re.findall(r"[^\W_]+", "".join(each for each in text if not unicodedata.combining(each)))
+    return "".join("number" if word in ("no", "nr", "num") else word for word in words)
+
+
+def _alike(one: str, other: str) -> float:
+    return SequenceMatcher(None, one, other, autojunk=False).ratio() if one and other else 0.0
+
+
+def guess_headings(taken: TakenDrop, contract: Contract, findings: Sequence[Finding]) -> tuple[HeadingGuess, ...]:
+    """Every heading that is not agreed, as it was written, with what it was taken for: for the partner's own screen.
+
+    ``findings``: those of :func:`read_tables`, which tell in which tables there are such.
+    """
+    strange = {
+        finding.table for finding in findings if finding.code in ("file.column_misspelt", "file.column_undeclared")
+    }
+    guesses = []
+    chosen, _ = choose_files(taken, [f"{table.name}.csv" for table in contract.tables])
+    for table in contract.tables:
+        place = Place(f"{table.name}.csv", table.name)
+        file = chosen.get(place.file) if table.name in strange else None
+        opened = _open(file, place, table)[0] if file is not None else None
+        if opened is None or not count_known(opened.headings, table):
+            continue  # cells of a file without headings are no headings
+        matched = match_headings(opened.headings, table)
+        guesses += [
+            HeadingGuess(table.name, number + 1, heading, matched.get(number))
+            for number, heading in enumerate(opened.headings)
+            if heading and heading not in (matched.get(number), DELETE)
+        ]
+    return tuple(guesses)
+
+
+def _told(misspelt: Mapping[int, str]) -> str:
+    told = [f"that of column {number + 1} should be {name}" for number, name in misspelt.items()]
+    return ", ".join(told)
+
+
+def _numbered(numbers: Sequence[int]) -> str:
+    texts = [str(number + 1) for number in numbers[:20]]
+    more = f" and {len(numbers) - 20} more" if len(numbers) > 20 else ""
+    if len(texts) == 1:
+        return f"Column {texts[0]}"
+    return f"Columns {', '.join(texts)}{more}" if more else f"Columns {', '.join(texts[:-1])} and {texts[-1]}"
+
+
+# --- columns and rows that are none -----------------------------------------------------------------------------------
+
+
+def settle_columns(frame: pl.DataFrame, place: Place) -> tuple[pl.DataFrame, list[Finding]]:
+    """Judges the columns without a heading by their cells, and gives the frame without them."""
+    unnamed = [name for name in frame.columns if name.startswith(_UNNAMED)]
+    filled = [name for name in unnamed if frame[name].null_count() < frame.height]
+    empty = [name for name in unnamed if name not in filled]
     findings = []
-    for number, heading in enumerate(opened.headings, start=1):
-        if heading in known:
-            continue
-        if not heading:
-            findings.append(_finding("file.column_unnamed", opened.place, number=number))
-            continue
-        simple = "_".join(heading[:64].lower().replace("-", " ").split())
-        near = difflib.get_close_matches(simple, missing, 1, 0.6)
-        hint = f"; is it meant to be {near[0]}?" if near else "."
-        findings.append(_finding("file.column_undeclared", opened.place, number=number, hint=hint))
-    return findings
+    if filled:
+        findings.append(_finding("file.column_unnamed", place, numbers=_numbered(_places(filled))))
+    if empty:
+        findings.append(_finding("file.columns_empty", place, scope=Scope.NOTE, numbers=_numbered(_places(empty))))
+    return frame.drop(unnamed), findings
 
 
-def check_row_count(table: Table, place: Place, body: Body, manifest: Manifest, *, required: bool) -> list[Finding]:
-    """The rows found against those that the manifest declares."""
+def _places(unnamed: Sequence[str]) -> list[int]:
+    return [int(name.removeprefix(_UNNAMED)) for name in unnamed]
+
+
+_LIKE = {
+    ColumnType.DATE: r"^(?:[0-9]{1,4}[-/. ][0-9A-Za-z]{1,9}[-/. ][0-9]{1,4}|[1-9][0-9]{4}$|[0-9]{8}$)",
+    ColumnType.INTEGER: r"^[+-]?[0-9]+(?:[.,][0-9]+)*$",
+    ColumnType.DECIMAL: r"^[+-]?[0-9]+(?:[.,][0-9]+)*$",
+}
+"""What a cell looks like that was meant to be of a type, right or wrong."""
+
+
+def _likeness(sample: pl.DataFrame, table: Table) -> float:
+    """Share of the columns with a typical form whose cells mostly have it; 1 where no column tells."""
+    told = []
+    codes = {rule.columns[0]: rule.codes for rule in table.rules if rule.kind is RuleKind.CODE}
+    for column in table.columns:
+        filled = sample[column.name].drop_nulls()
+        if column.type in _LIKE:
+            like = filled.str.contains(_LIKE[column.type])
+        elif column.name in codes:
+            like = filled.str.to_lowercase().str.replace_all(r"[\s-]+", "_").is_in([*codes[column.name]])
+        else:
+            continue
+        if filled.len():
+            told.append(bool(2 * like.sum() >= filled.len()))
+    return sum(told) / len(told) if told else 1.0
+
+
+def _take_totals(frame: pl.DataFrame, place: Place) -> tuple[pl.DataFrame, list[Finding]]:
+    """The frame without a last row that is a total of those above it, and the finding that says so."""
+    if frame.height < 2:
+        return frame, []
+    last = frame.tail(1).drop(ROW).row(0)
+    first = next((cell for cell in last if cell is not None), None)
+    filled = sum(cell is not None for cell in last)
+    if first is None or not _TOTAL.fullmatch(first) or 2 * (filled - 1) > len(last) - 1:
+        return frame, []
+    row = frame[ROW][-1]
+    return frame.head(-1), [_finding("file.totals_row", place, scope=Scope.ROW, rows_affected=[row], row=row)]
+
+
+def _take_shortened(frame: pl.DataFrame, table: Table, place: Place) -> tuple[pl.DataFrame, list[Finding]]:
+    """The frame without rows in whose text a spreadsheet program has cut a number short; only few are held back.
+
+    Columns with a form of their own are left to the check, which sees it by itself.
+    """
+    ruled = {rule.columns[0] for rule in table.rules if rule.kind in (RuleKind.TYPE, RuleKind.CODE, RuleKind.PATTERN)}
+    names = [name for name in table.column_names if name in frame.columns and name not in ruled]
+    if not names or frame.is_empty():
+        return frame, []
+    cut = frame.select(pl.any_horizontal(pl.col(names).str.contains(SHORTENED)).fill_null(False))[:, 0]
+    if not cut.any():
+        return frame, []
+    columns = [name for name in names if frame[name].str.contains(SHORTENED).any()]
+    rows = frame[ROW].filter(cut).to_list()
+    scope = Scope.ROW if len(rows) <= MOST_SHOWN else Scope.FILE
+    return frame.filter(~cut), [
+        _finding("file.shortened_numbers", place, columns=columns, scope=scope, rows_affected=rows)
+    ]
+
+
+# --- files and counts -------------------------------------------------------------------------------------------------
+
+
+def check_row_count(
+    table: Table, place: Place, body: Body, manifest: Manifest, *, required: bool, totals: int = 0
+) -> list[Finding]:
+    """The rows found against those that the manifest declares; nothing where nobody can tell where rows end.
+
+    :param totals: rows among them that are a total of the others, which a manifest may count or not.
+    """
+    if any(finding.code == "file.quoting_unclear" for finding in body.findings):
+        return []
+    found = body.rows_found - totals
     if table.name in manifest.nil_tables:
-        return [_finding("file.declared_nil", place, found=body.rows_found)] if body.rows_found else []
+        return [_finding("file.declared_nil", place, found=found)] if found else []
     declared = manifest.tables.get(table.name)
     if declared is None:
-        return [_finding("file.undeclared_rows", place, found=body.rows_found)] if required else []
-    if declared != body.rows_found:
-        return [_finding("file.row_count", place, declared=declared, found=body.rows_found)]
+        return [_finding("file.undeclared_rows", place, found=found)] if required else []
+    if declared not in (found, body.rows_found):
+        return [_finding("file.row_count", place, declared=declared, found=found)]
     return []
 
 
-def find_unknown_files(taken: TakenDrop, agreed: Sequence[str]) -> list[Finding]:
-    """One finding for each file that no agreed table has, by its place and with the nearest agreed name."""
+def choose_files(taken: TakenDrop, agreed: Sequence[str]) -> tuple[dict[str, TakenFile], list[Finding]]:
+    """Agreed file name -> the file that has it, or the one whose name is near it and nobody's else; and one finding for
+    each file that no agreed table has, by its place and with the nearest agreed name."""
     wanted = {name.casefold(): name for name in agreed}
-    missing = [name for folded, name in wanted.items() if taken.file(folded) is None]
+    chosen = {wanted[name]: file for file in taken.files if (name := file.name.casefold()) in wanted}
+    missing = [name for name in agreed if name not in chosen]
     findings = []
     for number, file in enumerate(taken.files, start=1):
         if file.name.casefold() in wanted:
             continue
-        near = difflib.get_close_matches(file.name[:64].casefold().replace(" ", "_"), missing, 1, 0.7)
-        hint = f"; is it meant to be {near[0]}?" if near else "."
-        sentence, mend = _FAULTS["drop.unknown_file"]
+        likeness = [(_alike(_simple(_stem(file.name)), _simple(_stem(name))), name) for name in missing]
+        ratio, near = max(likeness, default=(0.0, ""))
+        if ratio >= _NEAR:
+            chosen[near] = file
+            missing.remove(near)
+        name = _stem(near) if file.sheet else near
+        hint = f"; is it meant to be {name}?" if ratio >= _NEAR else "."
+        which = f"Sheet {file.sheet} of the workbook" if file.sheet else f"File {number} of {len(taken.files)}"
+        sentence, mend = _FAULTS["drop.unknown_sheet" if file.sheet else "drop.unknown_file"]
         findings.append(
             Finding(
-                code="drop.unknown_file",
+                code="drop.unknown_sheet" if file.sheet else "drop.unknown_file",
                 scope=Scope.SUBMISSION,
-                sentence=sentence.format(number=number, total=len(taken.files), hint=hint),
+                sentence=sentence.format(which=which, hint=hint),
                 mend=mend,
             )
         )
-    return findings
+    return chosen, findings
+
+
+def find_unknown_files(taken: TakenDrop, agreed: Sequence[str]) -> list[Finding]:
+    """One finding for each file that no agreed table has, by its place and with the nearest agreed name."""
+    return choose_files(taken, agreed)[1]
+
+
+def _stem(name: str) -> str:
+    return Path(name).stem
 
 
 _FAULTS: dict[str, tuple[str, str]] = {
     "drop.unknown_file": (
-        "File {number} of {total} (in order of name) is not one of the agreed files{hint}",
+        "{which} (in order of name) is not one of the agreed files{hint}",
         "Leave it out, or give it the agreed name; nothing is taken that the agreement does not name.",
+    ),
+    "drop.unknown_sheet": (
+        "{which} is not named like an agreed table{hint}",
+        "Delete the sheet, or give it the table's name as in the template; nothing is taken that the agreement does "
+        "not name.",
+    ),
+    "drop.hidden_sheet": (
+        "Sheet {number} of the workbook is hidden, and was read all the same.",
+        "Look whether it is meant to be sent: in Excel, right-click on any sheet's name and choose Unhide.",
+    ),
+    "file.shortened_numbers": (
+        "In {file}, the spreadsheet program has cut long numbers short in {names}: only fifteen digits are left of "
+        "them.",
+        "Format the column as text, put the full numbers in again from your own system, and save.",
     ),
     "file.missing": (
         "{file} ({label}) is missing.",
@@ -169,15 +488,28 @@ _FAULTS: dict[str, tuple[str, str]] = {
     ),
     "file.columns_missing": (
         "{file} lacks {names}.",
-        "Add it with the heading of the template, exactly as written there; leave cells empty where nothing is known.",
+        "Add what is missing with the heading of the template, exactly as written there; leave cells empty where "
+        "nothing is known.",
+    ),
+    "file.column_misspelt": (
+        "In {file}, headings are not written as agreed: {headings}.",
+        "Copy the headings from the template, exactly as written there.",
     ),
     "file.column_undeclared": (
-        "Column {number} of {file} has a heading that is not agreed{hint}",
+        "In {file}, there are headings that are not agreed: {numbers}.",
         "Correct the heading or delete the column; a column that the agreement does not name may not be sent.",
     ),
     "file.column_unnamed": (
-        "Column {number} of {file} has no heading.",
-        "Delete the column, also where it looks empty, or give it its agreed heading.",
+        "In {file}, there are cells without a heading above them: {numbers}.",
+        "Delete the column, or give it its agreed heading.",
+    ),
+    "file.columns_empty": (
+        "In {file}, there are empty columns without a heading: {numbers}. They were passed over.",
+        "Nothing need be done. To be rid of this note, delete the columns in the spreadsheet program and save again.",
+    ),
+    "file.totals_row": (
+        "Row {row}, the last one of {file}, seems to be a total of the rows above it.",
+        "Delete the row; only rows of the table itself may be in the file.",
     ),
     "file.column_twice": (
         "{file} has more than one column {names}.",
@@ -202,7 +534,15 @@ _FAULTS: dict[str, tuple[str, str]] = {
 }
 
 
-def _finding(code: str, place: Place, *, columns: Sequence[str] = (), **values: object) -> Finding:
+def _finding(
+    code: str,
+    place: Place,
+    *,
+    columns: Sequence[str] = (),
+    scope: Scope = Scope.FILE,
+    rows_affected: Sequence[int] = (),
+    **values: object,
+) -> Finding:
     sentence, mend = _FAULTS[code]
     names = ("the columns " if len(columns) > 1 and code == "file.columns_missing" else "") + ", ".join(columns)
     if code == "file.columns_missing" and len(columns) == 1:
@@ -210,10 +550,12 @@ def _finding(code: str, place: Place, *, columns: Sequence[str] = (), **values: 
     texts = {"file": place.file, "table": place.table, "names": names, **values}
     return Finding(
         code=code,
-        scope=Scope.FILE,
+        scope=scope,
         table=place.table,
         file=place.file,
         columns=tuple(columns),
         sentence=sentence.format(**texts),
         mend=mend.format(**texts),
+        rows_affected=len(rows_affected),
+        first_rows=tuple(rows_affected[:MOST_SHOWN]),
     )

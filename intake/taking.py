@@ -19,13 +19,14 @@ import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from io import FileIO
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
-from intake.channel import IGNORED_NAMES, READY, FetchedDrop
+from intake.channels.channel import IGNORED_NAMES, READY, FetchedDrop
+from intake.workbook import WorkbookLimits, convert_workbook, read_manifest_sheet
 from protocol.errors import NotYet
 from protocol.finding import Finding, Scope
 from protocol.model import Partner
@@ -33,6 +34,9 @@ from protocol.model import Partner
 _CHUNK = 1 << 20
 _SAFE_CSV_NAME = re.compile(r"\w[\w .()&+-]{0,119}\.csv", re.IGNORECASE)
 _DRIVE = re.compile(r"[A-Za-z]:")
+_WORKBOOK_ENDING = ".xlsx"
+_WORKBOOK = "workbook.xlsx"
+"""What a workbook counts as in the digest of the content: its own name says nothing."""
 _MANIFEST_NAMES = frozenset({"manifest.yaml", "manifest.yml", "manifest.json"})
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 """A link is refused, and a pipe that poses as a file cannot make us wait."""
@@ -73,6 +77,7 @@ class Limits:
     max_ratio: float = 200.0
     """Unpacked over packed size; columns of repeated codes reach about 100."""
     max_manifest_bytes: int = 64 << 10
+    workbook: WorkbookLimits = field(default_factory=WorkbookLimits)
 
 
 @dataclass(frozen=True)
@@ -86,6 +91,10 @@ class TakenFile:
     size: int
     digest: str
     """SHA-256, hexadecimal."""
+    sheet: int | None = None
+    """Its place in the workbook, from 1, where it is a sheet; its name is then that of the sheet and ``.csv``."""
+    hidden: bool = False
+    """True for a sheet that a spreadsheet program does not show."""
 
     @property
     def stem(self) -> str:
@@ -105,12 +114,14 @@ class TakenDrop:
     content_digest: str
     """SHA-256 over manifest and files, hexadecimal."""
     files: tuple[TakenFile, ...]
-    """The .csv files, in order of name."""
+    """The .csv files in order of name, and then the workbook's sheets in its own order."""
     manifest: TakenFile | None
     changed_on: date
     """The latest day on which one of its files was changed, by the files' own times."""
     stem: str = field(repr=False)
-    """The drop's name without ``.zip``."""
+    """The drop's name without ``.zip`` or ``.xlsx``."""
+    workbook_digest: str | None = None
+    """SHA-256 of the workbook whose sheets are among the files."""
 
     def file(self, name: str) -> TakenFile | None:
         """The file of that name, whatever the case of its letters."""
@@ -146,6 +157,8 @@ def take_in(
     Gives the taken drop, or None and every fault that was found. Running it again starts afresh, whatever a killed
     run had left. Raises :class:`protocol.errors.NotYet` where the source changes or goes while it is read.
     """
+    if drop.fault is not None:
+        return None, (_finding(drop.fault, which="What was dropped", **_amounts(limits)),)
     work_folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     work_folder.chmod(0o700)
     staging, final = work_folder / "taking.part", work_folder / "taken"
@@ -158,6 +171,8 @@ def take_in(
             taken, findings = _take_folder(drop, staging, limits, partner)
         elif stat.S_ISREG(mode) and drop.name.lower().endswith(".zip"):
             taken, findings = _take_archive(drop, staging, limits, partner)
+        elif stat.S_ISREG(mode) and drop.name.lower().endswith(_WORKBOOK_ENDING):
+            taken, findings = _take_workbook(drop, staging, limits, partner)
         else:
             taken, findings = None, (_kind_finding(mode),)
         if taken is None:
@@ -186,8 +201,15 @@ def open_taken(work_folder: Path) -> TakenDrop:
     folder = work_folder / "taken"
     index = json.loads((folder / _INDEX).read_text(encoding="utf-8"))
 
-    def file(entry: dict[str, str | int]) -> TakenFile:
-        return TakenFile(str(entry["name"]), folder / str(entry["place"]), int(entry["size"]), str(entry["digest"]))
+    def file(entry: dict[str, Any]) -> TakenFile:
+        return TakenFile(
+            name=entry["name"],
+            path=folder / entry["place"],
+            size=entry["size"],
+            digest=entry["digest"],
+            sheet=entry["sheet"],
+            hidden=entry["hidden"],
+        )
 
     return TakenDrop(
         folder=folder,
@@ -198,12 +220,20 @@ def open_taken(work_folder: Path) -> TakenDrop:
         manifest=file(index["manifest"]) if index["manifest"] else None,
         changed_on=date.fromisoformat(index["changed_on"]),
         stem=index["stem"],
+        workbook_digest=index["workbook_digest"],
     )
 
 
 def _write_index(taken: TakenDrop, folder: Path) -> None:
-    def entry(file: TakenFile) -> dict[str, str | int]:
-        return {"name": file.name, "place": file.path.name, "size": file.size, "digest": file.digest}
+    def entry(file: TakenFile) -> dict[str, Any]:
+        return {
+            "name": file.name,
+            "place": file.path.name,
+            "size": file.size,
+            "digest": file.digest,
+            "sheet": file.sheet,
+            "hidden": file.hidden,
+        }
 
     index = {
         "partner_id": taken.partner_id,
@@ -213,6 +243,7 @@ def _write_index(taken: TakenDrop, folder: Path) -> None:
         "manifest": entry(taken.manifest) if taken.manifest else None,
         "changed_on": taken.changed_on.isoformat(),
         "stem": taken.stem,
+        "workbook_digest": taken.workbook_digest,
     }
     path = folder / _INDEX
     path.touch(mode=0o600)
@@ -236,6 +267,7 @@ def _take_folder(
     if _signature(before) != _signature(_list_folder(drop.path, limits)):
         raise NotYet("the drop changed while it was read; it will be taken when it has come to rest")
     digests = {file.digest for file in (*taken.files, *((taken.manifest,) if taken.manifest else ()))}
+    digests.add(taken.workbook_digest or "")
     for entry in entries:
         if entry.parts[-1].casefold() != READY:
             with entry.open() as source:
@@ -306,6 +338,22 @@ def _open_plain(path: Path) -> IO[bytes]:
         file.close()
         raise NotYet("the drop changed while it was read; it will be taken when it has come to rest")
     return file
+
+
+def _take_workbook(
+    drop: FetchedDrop, staging: Path, limits: Limits, partner: Partner
+) -> tuple[TakenDrop | None, tuple[Finding, ...]]:
+    """A workbook that is the whole drop."""
+    before = drop.path.lstat()
+    entry = _Entry((_WORKBOOK,), before.st_size, before.st_size, _day(before.st_mtime), lambda: _open_plain(drop.path))
+    try:
+        taken, findings = _take_entries([entry], staging, limits, drop, partner)
+    except _TooLarge:
+        raise NotYet("the drop grew while it was read; it will be taken when it has come to rest") from None
+    after = drop.path.lstat()
+    if (before.st_ino, before.st_size, before.st_mtime_ns) != (after.st_ino, after.st_size, after.st_mtime_ns):
+        raise NotYet("the drop changed while it was read; it will be taken when it has come to rest")
+    return taken, findings
 
 
 class _CautiousFile(FileIO):
@@ -393,6 +441,7 @@ def _take_entries(
         return None, findings
     files: list[TakenFile] = []
     manifest: TakenFile | None = None
+    workbook: TakenFile | None = None
     left = limits.max_total_bytes
     for number, entry in enumerate(entries):
         name = _compose(entry.parts[-1])
@@ -403,22 +452,70 @@ def _take_entries(
         file = TakenFile(name=name, path=path, size=size, digest=digest)
         if is_manifest:
             manifest = file
+        elif name.casefold().endswith(_WORKBOOK_ENDING):
+            workbook = file
         else:
             files.append(file)
-    content_digest = _digest_content(files, manifest, drop.stem if partner.mapping.manifest_from_name else None)
-    return (
-        TakenDrop(
-            folder=staging,
-            partner_id=partner.id,
-            submission_id="sub-" + _digest_of(["linkarms submission 1", partner.id, content_digest])[:20],
-            content_digest=content_digest,
-            files=tuple(files),
-            manifest=manifest,
-            changed_on=max((entry.changed_on for entry in entries), default=_day(drop.path.lstat().st_mtime)),
-            stem=drop.stem,
-        ),
-        (),
+    if workbook is not None:
+        sheets, findings = _take_sheets(workbook, staging, limits)
+        if not findings:
+            in_workbook = [sheet for sheet in sheets if sheet.path.name == "manifest"]
+            files += [sheet for sheet in sheets if sheet not in in_workbook]
+            manifest = manifest or next(iter(in_workbook), None)
+            findings = _look_for_twins(files)
+        if findings:
+            return None, findings
+    taken = TakenDrop(
+        folder=staging,
+        partner_id=partner.id,
+        submission_id="",
+        content_digest="",
+        files=tuple(files),
+        manifest=manifest,
+        changed_on=max((entry.changed_on for entry in entries), default=_day(drop.path.lstat().st_mtime)),
+        stem=drop.stem,
+        workbook_digest=workbook.digest if workbook is not None else None,
     )
+    return identify(taken, partner), ()
+
+
+def identify(taken: TakenDrop, partner: Partner) -> TakenDrop:
+    """The drop as one of this partner's, with the ids that follow from that."""
+    content_digest = _digest_content(taken, taken.stem if partner.mapping.manifest_from_name else None)
+    submission = _digest_of(["linkarms submission 1", partner.id, content_digest])
+    return replace(taken, partner_id=partner.id, submission_id=f"sub-{submission[:20]}", content_digest=content_digest)
+
+
+def _take_sheets(
+    workbook: TakenFile, staging: Path, limits: Limits
+) -> tuple[tuple[TakenFile, ...], tuple[Finding, ...]]:
+    """The workbook's sheets as files, its manifest sheet as one called ``manifest`` unless there is one by itself; the
+    workbook is removed."""
+    converted, findings = convert_workbook(workbook.path, staging, limits.workbook)
+    workbook.path.unlink()
+    files = []
+    for sheet in converted:
+        path = sheet.path
+        if sheet.is_manifest:
+            path = staging / "manifest"
+            if path.exists():
+                sheet.path.unlink()
+                continue
+            entries = [f"{json.dumps(entry)}: {json.dumps(value)}" for entry, value in read_manifest_sheet(sheet.path)]
+            path.touch(mode=0o600)
+            path.write_text("{" + ", ".join(entries) + "}", encoding="utf-8")
+            sheet.path.unlink()
+        with path.open("rb") as source:
+            digest = hashlib.file_digest(source, "sha256").hexdigest()
+        name = f"{_compose(sheet.name.strip())}.csv"
+        files.append(TakenFile(name, path, path.stat().st_size, digest, sheet.number, sheet.hidden))
+    return tuple(files), findings
+
+
+def _look_for_twins(files: list[TakenFile]) -> tuple[Finding, ...]:
+    names = Counter(_fold(file.name) for file in files)
+    numbers = [file.sheet for file in files if file.sheet is not None and names[_fold(file.name)] > 1]
+    return tuple(_finding("drop.sheet_and_file", number=number) for number in numbers)
 
 
 def _without_top_folder(entries: list[_Entry]) -> list[_Entry]:
@@ -436,7 +533,7 @@ def _look_over(entries: list[_Entry], limits: Limits) -> Iterator[Finding]:
     """Everything that is wrong with the drop before a byte of it is unpacked."""
     faulty: dict[str, list[int]] = {}
     names = Counter(_fold(entry.parts[-1]) for entry in entries)
-    manifests = 0
+    manifests = workbooks = 0
     for number, entry in enumerate(entries, start=1):
         name = _compose(entry.parts[-1])
         codes = set(entry.faults)
@@ -446,6 +543,8 @@ def _look_over(entries: list[_Entry], limits: Limits) -> Iterator[Finding]:
             manifests += 1
             if entry.size > limits.max_manifest_bytes:
                 codes.add("drop.manifest_size")
+        elif name.casefold().endswith(_WORKBOOK_ENDING):
+            workbooks += 1
         elif not name.casefold().endswith(".csv"):
             codes.add("drop.ending")
         elif not _SAFE_CSV_NAME.fullmatch(name) and "drop.path" not in codes:
@@ -464,6 +563,8 @@ def _look_over(entries: list[_Entry], limits: Limits) -> Iterator[Finding]:
         yield _finding("drop.too_large", **_amounts(limits))
     if manifests > 1:
         yield _finding("drop.two_manifests")
+    if workbooks > 1:
+        yield _finding("drop.two_workbooks")
     if not entries:
         yield _finding("drop.empty")
 
@@ -485,23 +586,22 @@ def _copy(entry: _Entry, target: Path, most: int) -> tuple[int, str]:
 
 def _moved(taken: TakenDrop, folder: Path) -> TakenDrop:
     def move(file: TakenFile) -> TakenFile:
-        return TakenFile(file.name, folder / file.path.name, file.size, file.digest)
+        return replace(file, path=folder / file.path.name)
 
-    return TakenDrop(
+    return replace(
+        taken,
         folder=folder,
-        partner_id=taken.partner_id,
-        submission_id=taken.submission_id,
-        content_digest=taken.content_digest,
         files=tuple(move(file) for file in taken.files),
         manifest=move(taken.manifest) if taken.manifest else None,
-        changed_on=taken.changed_on,
-        stem=taken.stem,
     )
 
 
-def _digest_content(files: list[TakenFile], manifest: TakenFile | None, period_name: str | None) -> str:
-    """SHA-256 over the manifest (or the name that stands for it) and the files, whatever their order."""
-    parts = sorted([_fold(file.name), file.digest] for file in files)
+def _digest_content(taken: TakenDrop, period_name: str | None) -> str:
+    """SHA-256 over the manifest (or the name that stands for it) and the files, whatever their order; of a workbook
+    over the file itself and not over what was made of it."""
+    parts = sorted([_fold(file.name), file.digest] for file in taken.files if file.sheet is None)
+    parts += [[_WORKBOOK, taken.workbook_digest]] if taken.workbook_digest is not None else []
+    manifest = taken.manifest if taken.manifest is not None and taken.manifest.sheet is None else None
     return _digest_of(["linkarms content 1", period_name, manifest.digest if manifest else None, parts])
 
 
@@ -538,8 +638,33 @@ def _is_date(value: tuple[int, int, int, int, int, int]) -> bool:
 
 _FAULTS: dict[str, tuple[str, str]] = {
     "drop.kind": (
-        "A single file was dropped where a folder or a .zip is expected.",
+        "A single file was dropped where a folder, a .zip or the template workbook (.xlsx) is expected.",
         "Put the files and the manifest into one folder, or pack them into one .zip, and drop that.",
+    ),
+    "drop.unsealed": (
+        "The extract was dropped as it is, and the agreement says that it has to be sealed.",
+        "Seal it with `linkarms seal FOLDER --to PUBLIC_KEY_FILE` and drop the file that it makes. Tell the "
+        "coordinator that this one came unsealed.",
+    ),
+    "drop.envelope_not_one": (
+        "The .sealed file is not a sealed envelope.",
+        "Seal the extract with `linkarms seal` and drop the file that it makes, unchanged.",
+    ),
+    "drop.envelope_version": (
+        "The .sealed file was made by a version of Linkarms that is not known here.",
+        "Seal the extract again with the version that the coordinator names.",
+    ),
+    "drop.envelope_other_key": (
+        "The .sealed file is sealed to another key than the hub's.",
+        "Ask the coordinator for the present public key, and seal the extract again.",
+    ),
+    "drop.envelope_cut_short": (
+        "The end of the .sealed file is missing.",
+        "Copy it again and wait until the copy is complete, or seal the extract again.",
+    ),
+    "drop.envelope_damaged": (
+        "The .sealed file was changed after it was sealed.",
+        "Seal the extract again and drop the new file. If it happens again, tell the coordinator.",
     ),
     "drop.link": (
         "{which} is not a plain file but a link or something of the system.",
@@ -570,8 +695,8 @@ _FAULTS: dict[str, tuple[str, str]] = {
         "Put all files side by side, without folders inside the drop.",
     ),
     "drop.ending": (
-        "{which} is neither a .csv file nor the manifest.",
-        "Send the agreed .csv files and manifest.yaml only; no workbooks, documents or archives inside.",
+        "{which} is neither a .csv file, nor the workbook (.xlsx), nor the manifest.",
+        "Send the agreed .csv files or the template workbook, and manifest.yaml; no documents or archives inside.",
     ),
     "drop.file_name": (
         "{which} has a name with characters that are not allowed.",
@@ -596,6 +721,14 @@ _FAULTS: dict[str, tuple[str, str]] = {
     "drop.manifest_size": (
         "The manifest is larger than {kilobytes} KB, which no manifest needs.",
         "Write the manifest from the template again.",
+    ),
+    "drop.two_workbooks": (
+        "There are two workbooks.",
+        "Put all sheets into one workbook, made from the template, and send that.",
+    ),
+    "drop.sheet_and_file": (
+        "Sheet {number} of the workbook is in the drop a second time, as a .csv file.",
+        "Keep the one that is right.",
     ),
     "drop.two_manifests": (
         "There are two manifests.",

@@ -7,9 +7,10 @@ renames, and a submission that is loaded already is left as it is (kept by ``tes
 The working folder ``work/<submission id>/`` is readable by this account alone:
 
 =================== ================================================= =====================
-``taken/``          the partner's files                               identifiable
+``taken/``          the partner's files, unless they came sealed      identifiable
+``envelope``        a drop that came sealed                           sealed
 ``submission.json`` who, which period, when                           -
-``accepted/``       rows that passed, typed, one Parquet file a table identifiable
+``accepted/``       rows that passed, typed, one Parquet file a table sealed
 ``checked.json``    counts and findings                               -
 ``pool/``           pool-ready rows, one Parquet file a table         keyed pseudonyms
 ``match_keys``      tokens for linkage, one Parquet file              keyed pseudonyms
@@ -21,7 +22,7 @@ All of it is gone once the submission is loaded or refused.
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn
@@ -29,14 +30,16 @@ from typing import Any, NoReturn
 import polars as pl
 from sqlalchemy import Connection
 
+from expectations.comparison import EarlierSubmission, read_earlier
 from expectations.receipt import Receipt, build_receipt, held_back_csv, merge_findings, receipt_html, receipt_json
-from expectations.result import CheckContext, CheckResult, TableCounts, count_unread_rows
-from expectations.row_rules import check_tables
+from expectations.result import CheckContext, CheckResult, TableCounts, count_unread_rows, with_reading
 from expectations.suites import gate
-from intake.channel import Channel, Drop, FolderChannel
+from intake.channels import Channel, Drop
 from intake.manifest import Manifest, read_manifest
 from intake.submission import read_submission as read_files
-from intake.taking import Limits, open_taken, take_in
+from intake.submission import speak_of_sheets
+from intake.taking import Limits, take_in
+from pipeline.channels import open_channel
 from pipeline.files import (
     finish_removing,
     locked,
@@ -47,12 +50,24 @@ from pipeline.files import (
     write_atomically,
     write_json,
 )
-from pipeline.resources import SOFTWARE_VERSION, open_engine, open_keys, read_agreement
+from pipeline.resources import SOFTWARE_VERSION, open_engine, open_keys, open_sealing, read_agreement
+from pipeline.scratch import clear_scratch
+from pipeline.sealed_drops import (
+    ENVELOPE,
+    FETCHED,
+    LaidOut,
+    lay_out,
+    read_sealed_frames,
+    taken_files,
+    write_sealed_frames,
+)
 from pipeline.settings import Settings
+from pipeline.version_checks import check_in_version
 from protocol.errors import DefectFound, LinkarmsError, NotYet, SubmissionRefused
 from protocol.finding import Finding, Scope
 from protocol.gate import check_gate
-from protocol.model import Agreement, Partner
+from protocol.model import Agreement, Contract, Partner
+from protocol.versions import known_versions, partner_under, terms_of
 from warehouse.loading import (
     SubmissionRecord,
     TableCount,
@@ -64,6 +79,7 @@ from warehouse.loading import load_submission as load_into_warehouse
 from warehouse.lookups import (
     find_earlier_received,
     find_known_rows,
+    read_last_receipt,
     read_previous_counts,
     read_submission,
     sort_by_receipt,
@@ -88,6 +104,8 @@ class Submission:
     content_digest: str
     received_at: datetime
     manifest: Manifest
+    sealed_as: str | None = None
+    """For one that came sealed, the name by which it is opened again."""
 
     @classmethod
     def read(cls, settings: Settings, submission_id: str) -> "Submission":
@@ -100,6 +118,7 @@ class Submission:
             content_digest=content["content_digest"],
             received_at=datetime.fromisoformat(content["received_at"]),
             manifest=Manifest.model_validate(content["manifest"]),
+            sealed_as=content["sealed_as"],
         )
 
     def write(self, folder: Path) -> None:
@@ -112,6 +131,7 @@ class Submission:
                 "content_digest": self.content_digest,
                 "received_at": self.received_at.isoformat(),
                 "manifest": self.manifest.model_dump(mode="json"),
+                "sealed_as": self.sealed_as,
             },
         )
 
@@ -134,11 +154,6 @@ class Submission:
         """What Airflow passes from task to task."""
         period, kind = self.manifest.period, self.manifest.kind.value
         return {"submission_id": self.submission_id, "period": period, "label": f"{period} {kind}"}
-
-
-def open_channel(settings: Settings, partner_id: str) -> Channel:
-    """The partner's way in and out."""
-    return FolderChannel(inbox=settings.inbox(partner_id), outbox=settings.outbox(partner_id))
 
 
 # --- receive ----------------------------------------------------------------------------------------------------------
@@ -173,13 +188,16 @@ def _receive_all(partner: Partner, agreement: Agreement, settings: Settings, now
     finish_removing(work)
     for left in work.glob(f"taking-{partner_id}-*"):
         remove_folder(left)
-    channel = open_channel(settings, partner_id)
+    clear_scratch(settings, partner_id)
+    channel = open_channel(settings, partner)
     channel.remove_expired(now.date(), agreement.retention.inbox_days)
     received = {submission.submission_id: submission for submission in _unfinished(partner_id, settings)}
     stopped = 0
+    unable: list[LinkarmsError] = []
     refusals: list[SubmissionRefused] = []
     for drop in channel.list_drops(now):
         if not drop.ready:
+            _log.warning("%s is not flagged as ready and has not come to rest yet; it waits", drop.display)
             continue
         try:
             submission = _receive(drop, channel, partner, agreement, settings, now)
@@ -188,12 +206,17 @@ def _receive_all(partner: Partner, agreement: Agreement, settings: Settings, now
         except SubmissionRefused as refusal:
             _log.warning("%s: %s", drop.display, refusal)
             refusals.append(refusal)
+        except LinkarmsError as error:
+            _log.error("%s cannot be taken in: %s", drop.display, error)
+            unable.append(error)
         except Exception as error:  # noqa: BLE001 (whatever is wrong with one drop, the others are taken in)
             _log.error("%s cannot be taken in: %s", drop.display, type(error).__name__)
             stopped += 1
         else:
             if submission is not None:
                 received[submission.submission_id] = submission
+    if unable and not received:
+        raise unable[0]
     if stopped and not received:
         raise DefectFound(f"{stopped} drops of {partner_id} could not be taken in; the log names them.")
     if refusals and not received:
@@ -211,13 +234,15 @@ def _receive(
 ) -> Submission | None:
     staging = make_private(settings.home / "work" / f"taking-{partner.id}-{drop.reference}")
     try:
-        return _receive_into(staging, drop, channel, partner, agreement, settings, now)
+        with lay_out(drop, channel, partner, staging, settings, now) as laid_out:
+            return _receive_into(staging, laid_out, drop, channel, partner, agreement, settings, now)
     finally:
         remove_folder(staging)  # where it was received, it has its final name by now
 
 
 def _receive_into(
     staging: Path,
+    laid_out: LaidOut,
     drop: Drop,
     channel: Channel,
     partner: Partner,
@@ -232,17 +257,22 @@ def _receive_into(
             f"Refused: {findings[0].sentence} {partner.name} finds the receipt in its outbox under {settled_id}."
         )
 
-    taken, findings = take_in(channel.fetch(drop, staging / "fetched"), staging, Limits(), partner)
+    taken, findings = take_in(laid_out.content, laid_out.area, Limits(), partner)
+    remove_folder(staging / FETCHED)
     if taken is None:
         refuse(drop.reference, None, findings)
-    manifest, more = read_manifest(taken, partner, agreement.contract)
-    if manifest is not None and not _is_agreed(manifest, partner, agreement):
+    earlier = agreement.earlier.contract if agreement.earlier is not None else None
+    manifest, more = read_manifest(taken, partner, agreement.contract, earlier=earlier)
+    more = speak_of_sheets(more, taken)
+    if manifest is not None and not _is_agreed(manifest, agreement):
         # What stands there is the partner's own word, which nothing but this refusal may come from.
         more = check_gate(agreement, partner.id, manifest.period, manifest.agreement_version, now.date())
         refuse(taken.submission_id, manifest, (*findings, *more))
     if manifest is None:
         refuse(taken.submission_id, None, (*findings, *more))
-    submission = Submission(taken.submission_id, partner.id, drop.reference, taken.content_digest, now, manifest)
+    submission = Submission(
+        taken.submission_id, partner.id, drop.reference, taken.content_digest, now, manifest, laid_out.sealed_as
+    )
     with open_engine(settings).begin() as conn:
         state = register_received(conn, submission.record)
     final = settings.work(submission.submission_id)
@@ -257,6 +287,7 @@ def _receive_into(
             period=manifest.period,
             kind=manifest.kind.value,
             agreement=agreement,
+            version=manifest.agreement_version,
             received_at=now,
             decided_at=now,
             counts={},
@@ -284,10 +315,10 @@ def _unfinished(partner_id: str, settings: Settings) -> Sequence[Submission]:
     return [submission for submission in found if submission.partner_id == partner_id]
 
 
-def _is_agreed(manifest: Manifest, partner: Partner, agreement: Agreement) -> bool:
+def _is_agreed(manifest: Manifest, agreement: Agreement) -> bool:
     """Whether period and version are words of the agreement and not a partner's own."""
     periods = {period.id for period in agreement.calendar.periods}
-    return manifest.period in periods and manifest.agreement_version in partner.accepted_versions
+    return manifest.period in periods and manifest.agreement_version in known_versions(agreement)
 
 
 _REFUSED_AGAIN = {
@@ -321,6 +352,7 @@ def _refuse_unread(
         period=manifest.period if manifest is not None else UNREAD,
         kind=manifest.kind.value if manifest is not None else "full",
         agreement=agreement,
+        version=manifest.agreement_version if manifest is not None else None,
         received_at=now,
         decided_at=now,
         counts={},
@@ -375,38 +407,48 @@ def _check(submission_id: str, settings: Settings, fewer_rows_confirmed: bool, n
             _await_turn(conn, submission, settings)
             previous = read_previous_counts(conn, partner.id, manifest.period)
             findings = _check_supersedes(conn, submission)
-            tables, read = read_files(open_taken(folder), manifest, agreement.contract, partner)
-            context = CheckContext(
-                period=agreement.calendar.period(manifest.period),
-                extracted_on=manifest.extracted_on,
-                kind=manifest.kind.value,
-                find_known_keys=_find_known_keys(conn, partner, agreement, settings, now),
-                previous_counts=previous,
-                nil_tables=frozenset(manifest.nil_tables),
-                shrink_confirmed=fewer_rows_confirmed,
-            )
-            result = check_tables(tables, agreement.contract, agreement.codelists, context)
-            result = count_unread_rows(result, read)
+            version = manifest.agreement_version
+            terms = terms_of(agreement, version)
+            submitter = partner_under(agreement, partner, version)
+            with taken_files(submission_id, submission.sealed_as, partner, settings, now) as taken:
+                tables, read = read_files(taken, manifest, terms.contract, submitter)
+
+            def make_context(contract: Contract) -> CheckContext:
+                context = CheckContext(
+                    period=agreement.calendar.period(manifest.period),
+                    extracted_on=manifest.extracted_on,
+                    kind=manifest.kind.value,
+                    find_known_keys=_find_known_keys(conn, partner, contract, agreement, settings, now),
+                    previous_counts=previous,
+                    nil_tables=frozenset(manifest.nil_tables),
+                    shrink_confirmed=fewer_rows_confirmed,
+                )
+                return with_reading(context, read, tables)
+
+            check = check_in_version(tables, agreement, version, make_context, unreadable=_refuses(read))
+            result = count_unread_rows(check.result, read)
         findings = merge_findings(findings, read, result.findings)
         if not _refuses(findings):
             repeated = {table: counts.repeated for table, counts in result.counts.items()}
-            findings = merge_findings(
-                findings,
-                gate(
-                    result.accepted,
-                    agreement.contract,
-                    agreement.codelists,
-                    context,
-                    received=result.received,
-                    repeated=repeated,
-                ),
+            asked_again = gate(
+                result.accepted,
+                check.contract,
+                check.codelists,
+                check.context,
+                received=result.received,
+                repeated=repeated,
+                undecided=result.undecided,
             )
+            findings = merge_findings(findings, check.tell(asked_again))
+        findings = speak_of_sheets(findings, taken)
     counts = result.counts if result is not None else {}
     checked = {
         "findings": [finding.model_dump(mode="json") for finding in findings],
         "counts": {table: vars(count) for table, count in counts.items()},
         "previous_counts": dict(previous),
         "decided_at": now.isoformat(),
+        "rows_version": agreement.version,
+        "last": _read_last(submission, settings),
     }
     write_json(folder / CHECKED, checked)
     if _refuses(findings):
@@ -418,9 +460,17 @@ def _check(submission_id: str, settings: Settings, fewer_rows_confirmed: bool, n
             "what to do is in it."
         )
     assert result is not None
-    _write_frames(folder / "accepted", result.accepted)
+    write_sealed_frames(folder / "accepted", result.accepted, open_sealing(settings, now=now))
     _write_held_back(folder, result)
     return _count(counts, findings)
+
+
+def _read_last(submission: Submission, settings: Settings) -> dict[str, Any] | None:
+    """What the partner's last receipt said, kept with the check so that the receipt is built again to the byte."""
+    with open_engine(settings).connect() as conn:
+        receipt = read_last_receipt(conn, submission.partner_id, submission.manifest.period, submission.submission_id)
+    last = read_earlier(receipt)
+    return None if last is None else last.model_dump(mode="json")
 
 
 def _await_turn(conn: Connection, submission: Submission, settings: Settings) -> None:
@@ -449,14 +499,20 @@ def _check_supersedes(conn: Connection, submission: Submission) -> tuple[Finding
 
 
 def _find_known_keys(
-    conn: Connection, partner: Partner, agreement: Agreement, settings: Settings, now: datetime
+    conn: Connection, partner: Partner, contract: Contract, agreement: Agreement, settings: Settings, now: datetime
 ) -> Callable[[str, pl.DataFrame], pl.Series]:
-    """Looks up keys of earlier submissions, which the warehouse holds only as keyed pseudonyms."""
+    """Looks up keys of earlier submissions, which the warehouse holds only as keyed pseudonyms.
+
+    ``contract`` is that in whose terms the keys are asked for. Of a table that ends with it nothing is known, and
+    nothing goes on, so that every key counts as known.
+    """
 
     def find(table_name: str, keys: pl.DataFrame) -> pl.Series:
         from pseudonymise.output import derive_row_keys
 
-        table = agreement.contract.table(table_name)
+        if table_name not in agreement.contract.table_names:
+            return pl.repeat(value=True, n=keys.height, eager=True)
+        table = contract.table(table_name)
         row_keys = derive_row_keys(keys, table, partner.id, open_keys(settings, now=now))
         known = find_known_rows(conn, partner.id, table_name, row_keys)
         return row_keys.is_in(known.implode())
@@ -473,7 +529,7 @@ def _refuse(
 ) -> None:
     """Tell the partner, record it, and clear the working folder: in this order, so that a killed run is repeated."""
     receipt = _receipt(submission, partner, agreement, settings)
-    channel = open_channel(settings, partner.id)
+    channel = open_channel(settings, partner)
     _write_receipt(channel, receipt, held_back_csv(result) if result is not None and result.held_back.height else None)
     with open_engine(settings).begin() as conn:
         record_refusal(conn, submission.record, receipt.model_dump_json())
@@ -501,7 +557,7 @@ def _pseudonymise(submission_id: str, settings: Settings, now: datetime) -> dict
         agreement = read_agreement(settings)
         submission = Submission.read(settings, submission_id)
         made = pseudonymise_tables(
-            _read_frames(folder / "accepted"),
+            read_sealed_frames(folder / "accepted", open_sealing(settings, now=now)),
             agreement.contract,
             submission.partner_id,
             open_keys(settings, now=now),
@@ -513,7 +569,7 @@ def _pseudonymise(submission_id: str, settings: Settings, now: datetime) -> dict
         _write_frame(folder / MATCH_KEYS, made.match_keys)
     remove_folder(folder / "accepted")
     remove_folder(folder / "taken")
-    remove_folder(folder / "fetched")
+    (folder / ENVELOPE).unlink(missing_ok=True)
     return dict(read_json(folder / "pseudonymised.json"))
 
 
@@ -539,7 +595,7 @@ def _load(submission_id: str, settings: Settings, now: datetime) -> dict[str, An
     counts = {table: TableCounts(**count) for table, count in checked["counts"].items()}
     result = load_into_warehouse(
         open_engine(settings),
-        submission.record,
+        replace(submission.record, rows_version=checked["rows_version"]),
         _read_frames(folder / "pool"),
         pl.read_parquet(folder / MATCH_KEYS),
         receipt.model_dump_json(),
@@ -550,7 +606,7 @@ def _load(submission_id: str, settings: Settings, now: datetime) -> dict[str, An
         key_id=read_json(folder / "pseudonymised.json")["key_id"],
         now=now,
     )
-    channel = open_channel(settings, partner.id)
+    channel = open_channel(settings, partner)
     held_back = folder / "held_back.csv"
     _write_receipt(channel, receipt, held_back.read_bytes() if held_back.exists() else None)
     _settle(submission, channel, receipt.state.value, now)
@@ -573,7 +629,8 @@ def _already_decided(submission_id: str, settings: Settings, now: datetime) -> d
     if known is not None and known.state == "refused":
         if (folder / SUBMISSION).exists():
             submission = Submission.read(settings, submission_id)
-            _settle(submission, open_channel(settings, submission.partner_id), "refused", now)
+            partner = read_agreement(settings).partner(submission.partner_id)
+            _settle(submission, open_channel(settings, partner), "refused", now)
             remove_folder(folder)
         raise SubmissionRefused(f"{submission_id} was refused before; the receipt in the partner's outbox says why.")
     if not (folder / SUBMISSION).exists():
@@ -609,6 +666,7 @@ def _receipt(submission: Submission, partner: Partner, agreement: Agreement, set
         period=submission.manifest.period,
         kind=submission.manifest.kind.value,
         agreement=agreement,
+        version=submission.manifest.agreement_version,
         received_at=submission.received_at,
         decided_at=datetime.fromisoformat(checked["decided_at"]),
         counts={table: TableCounts(**count) for table, count in checked["counts"].items()},
@@ -616,6 +674,7 @@ def _receipt(submission: Submission, partner: Partner, agreement: Agreement, set
         contact=agreement.coordinator,
         software_version=SOFTWARE_VERSION,
         previous_counts=checked["previous_counts"],
+        last=EarlierSubmission.model_validate(checked["last"]) if checked.get("last") else None,
     )
 
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from pseudonymise.keys import KeyRing
+    from pseudonymise.sealing import SealingKeys
 
 try:
     SOFTWARE_VERSION = version("linkarms")
@@ -43,4 +44,18 @@ def open_keys(settings: Settings, *, now: datetime, create: bool = False) -> "Ke
         resolve_secret=settings.resolve_secret,
         environ=settings.environment,
         create=create and settings.key_source.startswith(f"file:{settings.home}/"),
+    )
+
+
+def open_sealing(settings: Settings, *, now: datetime, create: bool = False) -> "SealingKeys":
+    """The hub's sealing keys. ``create`` makes a missing key file below the home; only setting up does that, so that
+    the public key that partners have is not replaced in silence."""
+    from pseudonymise.sealing import open_sealing_keys
+
+    return open_sealing_keys(
+        settings.sealing_source,
+        now=now,
+        resolve_secret=settings.resolve_secret,
+        environ=settings.environment,
+        create=create and settings.sealing_source.startswith(f"file:{settings.home}/"),
     )

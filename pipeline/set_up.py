@@ -9,7 +9,7 @@ from urllib.parse import quote
 from sqlalchemy import create_engine, make_url, text
 
 from pipeline.files import make_private, read_json, write_json
-from pipeline.resources import open_keys, read_agreement
+from pipeline.resources import open_keys, open_sealing, read_agreement
 from pipeline.settings import PIPELINE_LOGIN, Settings
 from protocol.compiled import write_compiled
 from protocol.errors import LinkarmsError
@@ -21,10 +21,16 @@ def readers_file(settings: Settings) -> Path:
     return settings.home / "secrets" / "readers.json"
 
 
+def known_passwords(settings: Settings) -> dict[str, str]:
+    """Passwords of the readers by login, as far as they were made."""
+    path = readers_file(settings)
+    return dict(read_json(path)) if path.exists() else {}
+
+
 def read_or_make_passwords(settings: Settings, agreement: Agreement) -> Mapping[str, str]:
     """Passwords of the agreement's readers by login, made at random at the first call and kept."""
     path = readers_file(settings)
-    known = read_json(path) if path.exists() else {}
+    known = known_passwords(settings)
     missing = {login for grant in agreement.grants for login in grant.logins} - known.keys()
     if missing:
         known |= {login: secrets.token_urlsafe(18) for login in sorted(missing)}
@@ -45,6 +51,7 @@ def set_up_warehouse(settings: Settings, owner_url: str, pipeline_password: str 
     from warehouse.plan import apply_plan, plan_columns, record_agreement
     from warehouse.pool_views import ensure_pool_views
     from warehouse.roles import PIPELINE, apply_grants, ensure_groups, ensure_logins, ensure_service_login
+    from warehouse.upgrade import upgrade_rows
 
     agreement = read_agreement(settings)
     _refuse_another_partnership(settings, agreement)
@@ -55,6 +62,7 @@ def set_up_warehouse(settings: Settings, owner_url: str, pipeline_password: str 
             ensure_groups(conn)
             record_agreement(conn, agreement)
             apply_plan(conn, plan_columns(conn, agreement), agreement.digest)
+            upgrade_rows(conn, agreement)
             ensure_pool_views(conn, agreement)
             create_views(conn, load_measures())
             apply_grants(conn)
@@ -64,6 +72,7 @@ def set_up_warehouse(settings: Settings, owner_url: str, pipeline_password: str 
             # Keys are made once: beside pseudonyms that are there, new ones would match nothing.
             is_new = conn.scalar(text("select not exists (select from governance.submission where key_id is not null)"))
             open_keys(settings, now=datetime.now(UTC), create=bool(is_new))
+            open_sealing(settings, now=datetime.now(UTC), create=True)
     finally:
         engine.dispose()
     write_compiled(agreement, settings.compiled_agreement, settings.inbox_check_minutes)

@@ -14,6 +14,9 @@ PIPELINE_LOGIN = "pipeline_service"
 SecretResolver = Callable[[str], str]
 """Gives the text of a named secret; Airflow's secrets backend in the deployment."""
 
+ConnectionResolver = Callable[[str], str]
+"""Gives the address of a named connection; Airflow's connections in the deployment."""
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -31,20 +34,31 @@ class Settings:
     """``embedded`` (the trial's own server), ``env:<NAME>`` (a variable that holds a PostgreSQL URL) or
     ``file:<path>`` (a file that holds one, such as a container's secret)."""
     environment: Mapping[str, str] = field(repr=False)
+    sealing_source: str = "env:LINKARMS_SEALING_KEYS"
+    """Where the hub's sealing keys are: as for the keys; see :func:`pseudonymise.sealing.open_sealing_keys`."""
+    scratch_folder: Path | None = None
+    """Memory-backed storage in which sealed drops are opened; None for a private folder in the machine's shared
+    memory, see :mod:`pipeline.scratch`."""
     inbox_check_minutes: int | None = None
     """How often Airflow looks into the inboxes by itself; None where a coordinator triggers each intake."""
     resolve_secret: SecretResolver | None = field(default=None, repr=False)
+    resolve_connection: ConnectionResolver | None = field(default=None, repr=False)
 
     @classmethod
     def from_environment(
-        cls, environment: Mapping[str, str] | None = None, *, resolve_secret: SecretResolver | None = None
+        cls,
+        environment: Mapping[str, str] | None = None,
+        *,
+        resolve_secret: SecretResolver | None = None,
+        resolve_connection: ConnectionResolver | None = None,
     ) -> "Settings":
         """Settings from ``LINKARMS_*`` variables.
 
         ``LINKARMS_HOME`` (default ``var`` in the working folder), ``LINKARMS_AGREEMENT`` (default the example that
-        ships), ``LINKARMS_KEYS`` (default a file below the home), ``LINKARMS_DATABASE_URL`` or
-        ``LINKARMS_DATABASE_URL_FILE`` (default the trial's own server), ``LINKARMS_INBOX_CHECK_MINUTES`` (default on
-        demand only).
+        ships), ``LINKARMS_KEYS`` and ``LINKARMS_SEALING_KEYS`` (default files below the home),
+        ``LINKARMS_DATABASE_URL`` or ``LINKARMS_DATABASE_URL_FILE`` (default the trial's own server),
+        ``LINKARMS_SCRATCH`` (default the machine's shared memory), ``LINKARMS_INBOX_CHECK_MINUTES`` (default on
+        demand only). Connections are ``LINKARMS_CONNECTION_<NAME>``, see :mod:`pipeline.channels`.
 
         Raises:
             LinkarmsError: ``LINKARMS_INBOX_CHECK_MINUTES`` is not a number of minutes.
@@ -52,6 +66,7 @@ class Settings:
         environment = os.environ if environment is None else environment
         home = Path(environment.get("LINKARMS_HOME", "var")).resolve()
         agreement = environment.get("LINKARMS_AGREEMENT")
+        scratch = environment.get("LINKARMS_SCRATCH")
         database_source = "embedded"
         if environment.get("LINKARMS_DATABASE_URL"):
             database_source = "env:LINKARMS_DATABASE_URL"
@@ -63,8 +78,11 @@ class Settings:
             key_source=environment.get("LINKARMS_KEYS", f"file:{home / 'secrets' / 'linkarms.keys'}"),
             database_source=database_source,
             environment=dict(environment),
+            sealing_source=environment.get("LINKARMS_SEALING_KEYS", f"file:{home / 'secrets' / 'linkarms.sealing'}"),
+            scratch_folder=Path(scratch).resolve() if scratch else None,
             inbox_check_minutes=_read_minutes(environment.get("LINKARMS_INBOX_CHECK_MINUTES")),
             resolve_secret=resolve_secret,
+            resolve_connection=resolve_connection,
         )
 
     def inbox(self, partner_id: str) -> Path:

@@ -136,6 +136,11 @@ KINDS = {
     "held_back": "waiting for a row that is held back",
     "date_order": "dates in an order that cannot be",
     "within_period": "outside the period",
+    "total": "totals that are not the sum of their rows",
+    "date_order_across": "dates before one of the row that they refer to",
+    "condition": "cells that do not go together",
+    "columns_shifted": "whose cells have moved to another column",
+    "columns_exchanged": "with two columns exchanged",
     "not_after_extract": "dates after the extract",
 }
 

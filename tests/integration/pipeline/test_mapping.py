@@ -19,7 +19,9 @@ def make_partners_mapping(world: World, folder: Path) -> World:
     """The example's agreement, signed again, in which one partner keeps its own words."""
     shutil.copytree(world.settings.agreement_folder, folder)
     partner = folder / "partners" / f"{PARTNER}.yaml"
-    mapping = {"tables": {"person": {"file": "clients.csv", "columns": HEADINGS, "codes": {"sex": CODES}}}}
+    agreed = {column: column for column in world.agreement.contract.table("person").column_names}
+    person = {"file": "clients.csv", "columns": agreed | HEADINGS, "codes": {"sex": CODES}}
+    mapping = {"tables": {"person": person}}
     entries = partner.read_text(encoding="utf-8") + yaml.safe_dump({"mapping": mapping}, sort_keys=False)
     partner.write_text(entries, encoding="utf-8")
     sign_again(folder)

@@ -13,7 +13,7 @@ import pytest
 
 from expectations.result import CheckContext, CheckResult
 from expectations.row_rules import check_tables
-from intake.channel import FetchedDrop
+from intake.channels import FetchedDrop
 from intake.manifest import read_manifest
 from intake.mapping import map_tables
 from intake.taking import Limits, TakenDrop, take_in

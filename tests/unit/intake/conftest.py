@@ -12,7 +12,7 @@ import pytest
 
 from intake import FetchedDrop, Limits, TakenDrop, read_manifest, read_submission, take_in
 from protocol.finding import Finding
-from protocol.model import Column, Contract, Mapping, Partner, Table
+from protocol.model import Column, Contract, ControllerRole, Mapping, Partner, Table
 
 CANARY = "Zebulon Quaxwell"
 
@@ -73,9 +73,9 @@ def make_partner() -> Callable[..., Partner]:
             agency="voluntary",
             tier="core",
             member_from=date(2026, 1, 1),
+            controller_role=ControllerRole.JOINT_CONTROLLER,
             lawful_basis="legitimate_interests",
             contacts=(),
-            accepted_versions=("1.0",),
             mapping=mapping or Mapping(),
         )
 
@@ -163,19 +163,19 @@ def submit(
     count = 0
 
     def run(
-        files: dict[str, bytes], by: Partner | None = None, **options: Any
+        files: dict[str, bytes], by: Partner | None = None, under: Contract | None = None, **options: Any
     ) -> tuple[dict[str, Any], tuple[Finding, ...]]:
         nonlocal count
         count += 1
-        by = by or partner
+        by, agreed = by or partner, under or contract
         root = tmp_path / f"submission-{count}"
         taken, findings = take_in(write_folder(root / "2026-Q1", files), root / "work", Limits(), by)
         if taken is None:
             return {}, findings
-        manifest, findings = read_manifest(taken, by, contract)
+        manifest, findings = read_manifest(taken, by, agreed)
         if manifest is None:
             return {}, findings
-        return read_submission(taken, manifest, contract, by, **options)
+        return read_submission(taken, manifest, agreed, by, **options)
 
     return run
 

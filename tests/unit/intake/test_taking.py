@@ -116,7 +116,7 @@ def test_litter_of_operating_systems_and_the_ready_flag_are_left_out(
         ("x//person.csv", "drop.path"),
         ("x/person.csv", "drop.subfolder"),
         ("inner.zip", "drop.ending"),
-        ("person.xlsx", "drop.ending"),
+        ("person.xls", "drop.ending"),
         ("person.csv.exe", "drop.ending"),
         ("person\n.csv", "drop.file_name"),
         ("<b>.csv", "drop.file_name"),
@@ -140,7 +140,7 @@ def test_every_fault_of_a_drop_is_told_at_once_and_none_of_its_names(
     take: Taking, drop_archive: Taking, codes: Taking, canary: str
 ) -> None:
     taken, findings = take(
-        drop_archive({f"{canary}.xlsx": b"", f"../{canary}.csv": b"", f"{canary}/a.csv": b"", f"{canary}?.csv": b""})
+        drop_archive({f"{canary}.xlsm": b"", f"../{canary}.csv": b"", f"{canary}/a.csv": b"", f"{canary}?.csv": b""})
     )
     assert taken is None
     assert codes(findings) == ["drop.ending", "drop.file_name", "drop.path", "drop.subfolder"]
