@@ -6,11 +6,13 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pipeline.settings import Settings
 from pipeline.trial.supervisor import Trial, find_trial
+from tests.e2e.browser import CHROMIUM, QUIET, open_page
 
 PEOPLE = 400
 
@@ -65,3 +67,30 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
         yield Demo(settings_of(home), done.stdout)
     finally:
         run_linkarms(home, "wipe", seconds=120)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """A headless Chromium of this system."""
+    if CHROMIUM is None:
+        pytest.skip("Chromium is missing; `make test-full` installs it")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def page(browser: Any) -> Iterator[Any]:
+    """A page that may ask this machine alone."""
+    with open_page(browser, r"(file|data|blob|about):|http://127\.0\.0\.1[:/]") as opened:
+        yield opened
+
+
+@pytest.fixture
+def offline_page(browser: Any) -> Iterator[Any]:
+    """A page without a network, which may ask for files alone."""
+    with open_page(browser, "file:", offline=True) as opened:
+        yield opened

@@ -1,64 +1,12 @@
 """What people see, in a real Chromium: the report, the receipts and Airflow's pages."""
 
-import os
-import re
-import shutil
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.e2e.browser import assert_accessible, keep
+
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
-
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-sync"]
-WCAG = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}}
-SCREENSHOTS = os.environ.get("LINKARMS_SCREENSHOTS")
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
-    """A headless Chromium of this system."""
-    if CHROMIUM is None:
-        pytest.skip("Chromium is missing; `make test-full` installs it")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
-        yield chromium
-        chromium.close()
-
-
-@pytest.fixture
-def page(browser: Any) -> Iterator[Any]:
-    """A page that fails the test on a script's error or a call to another machine."""
-    context = browser.new_context(viewport={"width": 1280, "height": 1000})
-    page = context.new_page()
-    strangers: list[str] = []
-    page.on("request", lambda request: None if _is_local(request.url) else strangers.append(request.url))
-    yield page
-    context.close()
-    assert strangers == []
-
-
-def _is_local(url: str) -> bool:
-    return re.match(r"(file|data|blob|about):|http://127\.0\.0\.1[:/]", url) is not None
-
-
-def keep(page: Any, name: str, *, full: bool = False) -> None:
-    """Keep a screenshot where somebody asked for them."""
-    if SCREENSHOTS:
-        Path(SCREENSHOTS).mkdir(parents=True, exist_ok=True)
-        page.screenshot(path=Path(SCREENSHOTS) / f"{name}.png", full_page=full)
-
-
-def assert_accessible(page: Any) -> None:
-    """No violation of WCAG 2.2 AA that axe can find."""
-    from axe_playwright_python.sync_playwright import Axe
-
-    results = Axe().run(page, options=WCAG)
-    assert results.violations_count == 0, results.generate_report()
 
 
 def log_in(page: Any, demo: Any) -> None:
