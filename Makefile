@@ -63,8 +63,9 @@ test-full: install ## The tests that need system packages besides (installs Chro
 	@LINKARMS_NO_SKIPS=1 $(BIN)/python -m pytest -m "browser or contract_tools"
 
 .PHONY: bench
-bench: install ## Benchmark of linkage, beside one hash and six match keys
+bench: install ## Benchmarks: linkage beside one hash and six match keys; checking beside two other checkers
 	@$(BIN)/python -m benchmarks.linkage
+	@$(BIN)/python -m benchmarks.checking
 
 .PHONY: lock
 lock: install ## Renew requirements/ from pyproject.toml

@@ -11,6 +11,11 @@ from pipeline.settings import Settings
 from protocol.errors import LinkarmsError
 
 
+OUR_PACKAGES = frozenset(
+    {"evidence", "expectations", "intake", "linkage", "pipeline", "protocol", "pseudonymise", "synthetic", "warehouse"}
+)
+
+
 class Commands(click.Group):
     """A group whose commands end with one plain sentence and an exit code where Linkarms stops on purpose."""
 
@@ -21,6 +26,15 @@ class Commands(click.Group):
         except LinkarmsError as error:
             click.echo(f"linkarms: {error}", err=True)
             sys.exit(error.exit_code)
+        except ModuleNotFoundError as missing:
+            if (missing.name or "").partition(".")[0] in OUR_PACKAGES:
+                raise
+            click.echo(
+                f"linkarms: this command needs {missing.name}, which an installation for data officers leaves out. "
+                'Install the rest with: pip install "linkarms[trial]"',
+                err=True,
+            )
+            sys.exit(LinkarmsError.exit_code)
 
 
 agreement_option = click.option(
