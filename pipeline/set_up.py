@@ -44,10 +44,13 @@ def set_up_warehouse(settings: Settings, owner_url: str, pipeline_password: str 
 
     ``owner_url`` is the database's owner; the pipeline's own login is made where ``pipeline_password`` is given. The
     readers' passwords are in :func:`readers_file`.
+
+    Raises:
+        NotYet: somebody keeps a relation open that is made anew; nothing but the schema has changed.
     """
     from evidence.catalogue import load_measures
     from evidence.views import create_views
-    from warehouse.migrate import upgrade
+    from warehouse.migrate import altering, upgrade
     from warehouse.plan import apply_plan, plan_columns, record_agreement
     from warehouse.pool_views import ensure_pool_views
     from warehouse.roles import PIPELINE, apply_grants, ensure_groups, ensure_logins, ensure_service_login
@@ -58,7 +61,7 @@ def set_up_warehouse(settings: Settings, owner_url: str, pipeline_password: str 
     upgrade(owner_url)
     engine = create_engine(owner_url)
     try:
-        with engine.begin() as conn:
+        with engine.begin() as conn, altering(conn):
             ensure_groups(conn)
             record_agreement(conn, agreement)
             apply_plan(conn, plan_columns(conn, agreement), agreement.digest)

@@ -12,7 +12,7 @@ import polars as pl
 
 from protocol.errors import DefectFound
 from protocol.model import ColumnType, Contract, Generalisation, Table, Treatment
-from protocol.pool import DELETED, PERSON_REF, ROW_KEY, PoolColumn, pool_columns
+from protocol.pool import DELETED, DO_NOT_LINK, PERSON_REF, ROW_KEY, PoolColumn, pool_columns
 from pseudonymise.keys import KeyRing
 from pseudonymise.match_keys import MATCH_KEY_COLUMNS, build_match_keys
 from pseudonymise.normalise import SCHEME, normalise, normalise_birth_year, postcode_district
@@ -20,9 +20,6 @@ from pseudonymise.tokens import PSEUDONYM_LENGTH, compose, derive_tokens, frame_
 
 DELETE = "_delete"
 """Column of a delta's accepted frame that marks deletions."""
-
-DO_NOT_LINK = "do_not_link"
-"""Agreed column of a person who must not be linked (a refuge, a protected identity); its code ``yes`` says so."""
 
 BAND_YEARS = 5
 

@@ -2,7 +2,8 @@
 
 Looked at are the group roles, the agreement's logins and the services' (attributes, end, memberships, passwords where
 they can be seen), rights on the database, schemas, relations, columns and routines, default privileges, row policies,
-owners, and the record of who is in which grant (kept by ``tests/integration/warehouse/test_grant_drift.py``).
+owners, what the pool's views say, and the record of who is in which grant (kept by
+``tests/integration/warehouse/test_grant_drift.py``).
 
 Altered are groups, logins that Linkarms made, everyone's rights as far as PUBLIC, a group or such a login has them, and
 memberships of our groups. A right that a role of somebody else holds on its own is told, and a person decides.
@@ -20,6 +21,7 @@ from sqlalchemy.exc import ProgrammingError
 from protocol.errors import LinkarmsError
 from protocol.model import Agreement, Grant
 from warehouse.audit import record_event
+from warehouse.pool_views import find_altered_views
 from warehouse.rights import (
     GROUPS,
     POLICIES,
@@ -189,6 +191,7 @@ def compare_grants(
         *_compare_record(conn, agreement, scene),
         *_compare_owners(conn, scene),
         *_compare_relations(scene, known),
+        *_compare_views(conn, agreement),
         *_compare_rights(scene, known),
         *_compare_default_rights(conn, scene),
         *_compare_policies(conn),
@@ -478,6 +481,14 @@ def _compare_relations(scene: _Scene, known: Collection[str]) -> Iterator[Differ
             )
 
 
+def _compare_views(conn: Connection, agreement: Agreement) -> Iterator[Difference]:
+    for name in find_altered_views(conn, agreement):
+        yield Difference(
+            f"The view pool.{name} does not show what the agreement says. Run `linkarms warehouse upgrade`, which "
+            "makes it anew."
+        )
+
+
 def _read_by_groups(scene: _Scene) -> list[str]:
     return [name for name in scene.relations if name.startswith(("evidence.", "pool."))]
 
@@ -508,16 +519,19 @@ def _compare_right(
         return
     ours = right.grantee == PUBLIC or right.grantee in GROUPS or scene.is_ours(right.grantee)
     who, told = _who(scene, right.grantee), _told(right)
+    by_superuser = entry.is_elsewhere and entry.owner.strip('"') != scene.owner
+    if not ours and entry.is_elsewhere:
+        return
     if not ours:
         yield Difference(f"{who} may {told}. It is not altered here; to end it: {right.revoke};")
         return
     if entry.passes_on:
         statement = right.revoke.replace("revoke ", "revoke grant option for ", 1) + " cascade"
-        yield Difference(f"{who} may {told}, and may give that to others.", (statement,))
+        yield Difference(f"{who} may {told}, and may give that to others.", (statement,), by_superuser)
     elif right not in wanted:
         if entry.grantor != entry.owner and (right.kind, right.object, entry.grantor) in passed_on:
             return  # goes with the right that it was passed on from
-        yield Difference(f"{who} may {told}, which nobody agreed.", (f"{right.revoke} cascade",))
+        yield Difference(f"{who} may {told}, which nobody agreed.", (f"{right.revoke} cascade",), by_superuser)
 
 
 def _who(scene: _Scene, grantee: str) -> str:

@@ -1,5 +1,7 @@
 """Bringing a database to the present schema."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from alembic import command
@@ -16,6 +18,24 @@ from warehouse.roles import apply_grants, ensure_groups
 _LOCK = 0x11A5_0001
 """Advisory lock of migrations: a number that nothing else of Linkarms uses."""
 
+LOCK_PATIENCE = "30s"
+"""How long a change of the schema waits for somebody who is reading what it has to alter."""
+
+_LOCK_NOT_AVAILABLE = "55P03"
+
+
+@contextmanager
+def altering(conn: Connection) -> Iterator[None]:
+    """For the rest of the transaction, wait for readers no longer than :data:`LOCK_PATIENCE`, since everybody who comes
+    after waits behind the change; then :class:`NotYet`."""
+    conn.execute(text(f"set local lock_timeout = '{LOCK_PATIENCE}'"))
+    try:
+        yield
+    except OperationalError as error:
+        if getattr(error.orig, "sqlstate", None) != _LOCK_NOT_AVAILABLE:
+            raise
+        raise NotYet("Somebody is reading what is to be made anew. Run this again when they have ended.") from None
+
 
 def upgrade(engine_url: str | URL) -> str:
     """Bring the database to the present schema, with group roles and grants; returns the revision that it is at.
@@ -24,8 +44,8 @@ def upgrade(engine_url: str | URL) -> str:
     once the second waits and finds nothing to do. The URL's role has to own the database and may make roles (or the
     group roles of :mod:`warehouse.roles` are there).
 
-    Raises :class:`NotYet` where the database does not answer and :class:`LinkarmsError` where it is newer than this
-    version of Linkarms.
+    Raises :class:`NotYet` where the database does not answer or somebody keeps a relation open that is altered, and
+    :class:`LinkarmsError` where the database is newer than this version of Linkarms.
     """
     engine = create_engine(engine_url, poolclass=NullPool)
     try:
@@ -36,9 +56,10 @@ def upgrade(engine_url: str | URL) -> str:
             script = ScriptDirectory.from_config(_config(conn))
             if present is not None and present not in {step.revision for step in script.walk_revisions()}:
                 raise LinkarmsError("The database was made by a newer version of Linkarms. Install that version.")
-            ensure_groups(conn)
-            command.upgrade(_config(conn), "head")
-            apply_grants(conn)
+            with altering(conn):
+                ensure_groups(conn)
+                command.upgrade(_config(conn), "head")
+                apply_grants(conn)
             return str(revision_of(conn))
     except OperationalError:
         raise NotYet("The database does not answer, or refuses this log-in. Is it running, is the URL right?") from None

@@ -31,7 +31,11 @@ GROUPS: Mapping[str, str] = {
 GROUP_OF_SCHEMA: Mapping[str, str] = {"evidence": EVIDENCE_READER, "pool": POOL_ANALYST}
 """Which group a login joins whose grant names all views of a schema."""
 
-SESSION_FUNCTIONS = ("governance.session_audience()", "governance.session_purposes()")
+SESSION_FUNCTIONS = (
+    "governance.pool_clients()",
+    "governance.session_audience()",
+    "governance.session_purposes()",
+)
 """Called inside the pool's views, for which PostgreSQL asks the reader's own right. Without the use of the schema
 ``governance`` nobody can call them otherwise."""
 
@@ -137,6 +141,11 @@ class LiveRight:
     passes_on: bool
     """It may be given to others (``with grant option``)."""
 
+    @property
+    def is_elsewhere(self) -> bool:
+        """True for the use of a schema that Linkarms did not make, where somebody may have put a copy of rows."""
+        return self.right.kind == "schema" and self.right.object not in (*SCHEMAS, "public")
+
 
 _preparer = PGDialect().identifier_preparer
 
@@ -221,7 +230,7 @@ _LIVE_RIGHTS = """
         from pg_database where datname = current_database()
         union all
         select 'schema', format('%I', nspname), '', nspowner, coalesce(nspacl, acldefault('n', nspowner))
-        from pg_namespace where nspname = any(:schemas) or nspname = 'public'
+        from pg_namespace where nspname !~ '^pg_' and nspname <> 'information_schema'
         union all
         select case c.relkind when 'S' then 'sequence' else 'table' end, format('%I.%I', n.nspname, c.relname), '',
             c.relowner,
@@ -247,6 +256,6 @@ _LIVE_RIGHTS = """
 
 
 def live_rights(conn: Connection) -> tuple[LiveRight, ...]:
-    """Every right on the database, our schemas and what is in them, but those of each object's owner."""
+    """Every right on the database, its schemas and what is in ours, but those of each object's owner."""
     rows = conn.execute(text(_LIVE_RIGHTS), {"schemas": list(SCHEMAS)}).all()
     return tuple(LiveRight(Right(*row[:5]), row[5], row[6], row[7]) for row in rows)

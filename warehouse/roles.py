@@ -178,7 +178,8 @@ def ensure_logins(
             _close_login(conn, login)
             _set_groups(conn, login, set())
             conn.execute(text("delete from governance.login_grant where login = :login"), {"login": login})
-    held = {entry.right for entry in live_rights(conn) if entry.right.grantee in {*named, *recorded}}
+    mine = [entry for entry in live_rights(conn) if not entry.is_elsewhere]
+    held = {entry.right for entry in mine if entry.right.grantee in {*named, *recorded}}
     for statement in (*(right.revoke for right in sorted(held - wanted)), *(r.grant for r in sorted(wanted - held))):
         conn.execute(text(statement))
     return tuple(states)

@@ -131,6 +131,19 @@ DRIFTS = {
         ["grant select (surname_token) on linkage.drift to linkarms_evidence_reader"],
         "The group linkarms_evidence_reader may read the column surname_token of linkage.drift",
     ),
+    "a copy in another schema": (
+        [
+            "create schema drift_copy",
+            "create table drift_copy.person as select * from facts.person",
+            "grant select on drift_copy.person to single",
+            "grant usage on schema drift_copy to single",
+        ],
+        "single may use the schema drift_copy, which nobody agreed.",
+    ),
+    "a schema of the owner's for everyone": (
+        ["create schema drift_copy authorization linkarms_owner", "grant usage on schema drift_copy to public"],
+        "Everyone may use the schema drift_copy, which nobody agreed.",
+    ),
     "a function": (
         ["grant execute on function governance.session_audience() to public"],
         "Everyone may run the function governance.session_audience()",
@@ -218,6 +231,7 @@ def test_drift_is_told_in_words_and_mended_and_a_second_run_finds_nothing(instal
     finally:
         installed.run(
             "drop table linkage.drift",
+            "drop schema if exists drift_copy cascade",
             "do $$ begin if exists (select from pg_roles where rolname = 'drift_stranger') then"
             " execute 'drop owned by drift_stranger'; execute 'drop role drift_stranger'; end if; end $$",
         )
@@ -311,6 +325,37 @@ def test_a_view_that_linkarms_did_not_make_is_told_and_readers_lose_it(installed
     assert [difference.sentence.partition(" ")[0] for difference in done.left] == ["evidence.leak"]
     with pytest.raises(ProgrammingError, match="permission denied"):
         installed.read("board_member", "select count(*) from evidence.leak")
+
+
+@pytest.mark.parametrize(
+    ("statement", "altered"),
+    [
+        ("another purpose", {"cost"}),
+        ("alter view pool.person reset (security_barrier)", {"person"}),
+        ("drop view pool.not_collected", {"not_collected"}),
+        ("alter function governance.pool_clients() reset enable_nestloop", None),
+    ],
+)
+def test_a_view_of_the_pool_that_was_altered_is_told_and_upgrading_mends_it(
+    installed: Installation, statement: str, altered: set[str] | None
+) -> None:
+    if statement == "another purpose":
+        with installed.database.owner.connect() as conn:
+            definition = str(conn.scalar(text("select pg_get_viewdef('pool.cost'::regclass)")))
+        statement = "create or replace view pool.cost as " + definition.replace("value_for_money", "record_linkage")
+    installed.run(statement)
+    everything = {*installed.agreement.contract.table_names, "not_collected"}
+    told = {d.sentence.split()[2].removeprefix("pool.") for d in installed.compare() if "does not show" in d.sentence}
+    assert told == (altered or everything)
+    assert {d.sentence for d in installed.mend().left} >= {
+        f"The view pool.{name} does not show what the agreement says. Run `linkarms warehouse upgrade`, which makes it "
+        "anew."
+        for name in told
+    }
+    with installed.database.owner.begin() as conn:
+        ensure_pool_views(conn, installed.agreement)
+        ensure_logins(conn, installed.agreement, PASSWORDS, TODAY)
+    assert installed.compare() == ()
 
 
 def test_a_login_of_another_database_of_the_cluster_is_left_alone(installed: Installation) -> None:

@@ -7,7 +7,7 @@ import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, create_engine, inspect, text
+from sqlalchemy import Connection, Engine, create_engine, inspect, text
 from sqlalchemy.pool import NullPool
 
 from protocol.errors import LinkarmsError, NotYet
@@ -88,22 +88,52 @@ def test_upgrading_twice_changes_nothing(empty_database: str) -> None:
         assert shape_of(conn) == before
 
 
-def test_logins_of_the_first_schema_keep_their_views_and_purpose(empty_database: str) -> None:
-    engine = create_engine(empty_database, poolclass=NullPool)
+def at_revision(database: str, revision: str, *statements: str) -> Engine:
+    """A database as an earlier version of Linkarms left it, with the rows that the statements add."""
+    engine = create_engine(database, poolclass=NullPool)
     with engine.begin() as conn:
         conn.execute(text("create schema governance"))
         ensure_groups(conn)
-        command.upgrade(_config(conn), "0001")
-        conn.execute(
-            text(
-                "insert into governance.login_grant (login, audience, purpose, schemas, starts, ends, agreement_digest)"
-                " values ('analyst', 'team', 'joint_evidence', '{evidence,pool}', '2026-01-01', '2027-12-31', 'd')"
-            )
-        )
+        command.upgrade(_config(conn), revision)
+        for statement in statements:
+            conn.execute(text(statement))
+    return engine
+
+
+def test_logins_of_the_first_schema_keep_their_views_and_purpose(empty_database: str) -> None:
+    engine = at_revision(
+        empty_database,
+        "0001",
+        "insert into governance.login_grant (login, audience, purpose, schemas, starts, ends, agreement_digest)"
+        " values ('analyst', 'team', 'joint_evidence', '{evidence,pool}', '2026-01-01', '2027-12-31', 'd')",
+    )
     upgrade(empty_database)
     with engine.connect() as conn:
         row = conn.execute(text("select purposes, views from governance.login_grant")).one()
     assert (row.purposes, sorted(row.views)) == (["joint_evidence"], ["evidence.*", "pool.*"])
+
+
+@pytest.mark.parametrize(
+    ("revision", "preview"),
+    [("0001", ""), ("0002", ""), ("0002", "alter table governance.submission add column rows_version text")],
+)
+def test_submissions_that_were_loaded_before_are_held_in_the_terms_they_were_made_to(
+    empty_database: str, revision: str, preview: str
+) -> None:
+    columns = "submission_id, partner_id, period, mode, agreement_version, content_digest, received_at, state"
+    engine = at_revision(
+        empty_database,
+        revision,
+        preview or "select 1",
+        f"insert into governance.submission ({columns}, loaded_at) values"
+        " ('s1', 'harbour_trust', '2026-Q2', 'full', '1.0', 'd', now(), 'loaded', now())",
+        f"insert into governance.submission ({columns}) values"
+        " ('s2', 'harbour_trust', '2026-Q2', 'full', '1.0', 'e', now(), 'received')",
+    )
+    upgrade(empty_database)
+    with engine.connect() as conn:
+        held = conn.execute(text("select submission_id, rows_version from governance.submission order by 1")).all()
+    assert held == [("s1", "1.0"), ("s2", None)]
 
 
 def test_upgrades_at_once_are_safe(empty_database: str) -> None:

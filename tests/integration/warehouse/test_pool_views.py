@@ -109,6 +109,64 @@ def test_a_client_who_must_not_be_linked_is_not_in_the_pool(shared: Any) -> None
     assert read(shared.analyst_a, "select 1 from pool.person where sex = 'canary'") == []
 
 
+def test_rows_that_belong_to_a_client_only_by_what_they_refer_to_are_hidden_with_the_client(shared: Any) -> None:
+    numbers = {"c1": "a" * 32, "hidden": "b" * 32}
+    shared.send(
+        "s3",
+        {
+            "assessment": {
+                client: {"person": client, "assessment_number": number} for client, number in numbers.items()
+            },
+            "assessment_item": {
+                client: {"assessment_number": number, "item": "swemwbs_relaxed", "score": score}
+                for score, (client, number) in enumerate([*numbers.items(), ("nobody", "c" * 32)], start=1)
+            },
+        },
+        period="2026-Q3",
+    )
+    with shared.database.pipeline.begin() as conn:
+        snapshot = take_snapshot(conn, ["2026-Q2", "2026-Q3"])
+    shared.publish(snapshot.id, 1)
+    assert len(read(shared.analyst_a, "select 1 from pool.assessment")) == 1
+    assert read(shared.analyst_a, "select score from pool.assessment_item") == [(1,)]
+
+
+@pytest.mark.parametrize("table", ["person", "enrolment"])
+def test_a_plan_does_not_say_whether_a_client_who_must_not_be_linked_meets_a_condition(shared: Any, table: str) -> None:
+    shared.publish(shared.snapshot_id, 1)
+    column = {"person": "sex", "enrolment": "programme"}[table]
+
+    def counts(value: str) -> list[str]:
+        query = f"select 1 from pool.{table} where {column} = '{value}' and partner_id = 'harbour_trust'"
+        plan = read(shared.analyst_a, f"explain (analyze, costs off, timing off, summary off, buffers off) {query}")
+        return [line.replace(value, "?") for (line,) in plan]
+
+    assert counts("canary") == counts("nobody")
+
+
+def test_the_pool_is_quick_when_the_planner_knows_nothing_of_its_size(shared: Any) -> None:
+    with shared.database.owner.begin() as conn:
+        conn.execute(text("insert into governance.submission_table values ('s1', 'assessment', 1, 1, 0)"))
+        for table, column in (("person", "sex"), ("assessment", "domain")):
+            conn.execute(text(f"alter table facts.{table} set (autovacuum_enabled = false)"))
+            conn.execute(
+                text(
+                    f"insert into facts.{table} (submission_id, partner_id, period, row_key, person_ref, {column})"
+                    " select 's1', 'harbour_trust', '2026-Q2', 'key ' || n, 'client ' || n, 'a'"
+                    " from generate_series(1, 20000) n"
+                )
+            )
+    with shared.database.pipeline.begin() as conn:
+        snapshot = take_snapshot(conn, ["2026-Q2"])
+    shared.publish(snapshot.id, 1)
+    with shared.analyst_a.connect() as conn:
+        conn.execute(text("set statement_timeout = '5s'"))  # it takes 0.2 s, and took minutes
+        joined = "pool.assessment a join pool.person p on p.published_id is not distinct from a.published_id"
+        assert conn.scalar(text("select count(*) from pool.person")) == 20004
+        assert conn.scalar(text("select count(*) from pool.assessment")) == 20000
+        assert conn.scalar(text(f"select count(*) from {joined} where p.sex = 'female'")) == 0
+
+
 def test_rows_of_a_client_without_a_person_row_in_the_snapshot_are_not_in_the_pool(shared: Any) -> None:
     late = {"e2": {"person": "c1", "programme": "shown"}, "e3": {"person": "hidden", "programme": "canary"}}
     shared.send("s3", {"enrolment": late}, period="2026-Q3", mode="delta")
@@ -176,6 +234,14 @@ def test_a_session_cannot_lengthen_its_grant_by_its_time_zone(shared: Any) -> No
         with shared.analyst_a.connect() as conn:
             conn.execute(text(f"set time zone '{zone}'"))
             assert conn.execute(text("select * from pool.person")).all() == []
+
+
+def test_a_transaction_that_is_left_open_does_not_lengthen_a_grant(shared: Any) -> None:
+    with shared.database.owner.connect() as conn:
+        # The time of a transaction stands still, and no test can wait for midnight.
+        body = conn.scalar(text("select prosrc from pg_proc where proname = 'session_audience'"))
+    assert "statement_timestamp()" in body
+    assert not any(word in body for word in ("now()", "current_", "transaction_timestamp"))
 
 
 def test_a_session_cannot_take_on_another_grant(shared: Any) -> None:

@@ -71,6 +71,7 @@ READER_MUST_NOT = [
     "select * from governance.login_grant",
     "select governance.session_audience()",
     "select governance.session_purposes()",
+    "select * from governance.pool_clients()",
     "insert into evidence.figure (release_id, measure, breakdown, dims, statistic, status)"
     " values ('r', 'm', 'b', '{}', 's', 'withheld')",
     "update evidence.release set state = 'withdrawn'",

@@ -734,12 +734,6 @@ def _make_tables() -> None:
         sa.Column(
             "agreement_version", sa.Text(), nullable=False, comment="Version of the agreement that its manifest names."
         ),
-        sa.Column(
-            "rows_version",
-            sa.Text(),
-            nullable=True,
-            comment="Version of the agreement in whose terms its rows are held; null before loading.",
-        ),
         sa.Column("content_digest", sa.Text(), nullable=False, comment="SHA-256 of what was received."),
         sa.Column(
             "key_id",
