@@ -70,6 +70,8 @@ def sign(folder: Path, partner_id: str, by: str, on: date) -> Signature:
     """
     from protocol.loading import load_agreement  # loading needs this module
 
+    if not by.strip():
+        raise AgreementError("by: says nothing. Name the office that signs.")
     agreement = load_agreement(folder)
     partner = next((partner for partner in agreement.partners if partner.id == partner_id), None)
     if partner is None:

@@ -67,7 +67,8 @@ def inspect_agreement(folder: Path) -> tuple[Agreement, Faults]:
     faults = Faults()
     files = {path.relative_to(folder).as_posix() for path in signed_files(folder)}
     frame = read_yaml(folder / FRAME, folder, faults)
-    contract_file = _contract_file(_read_version(frame, faults))
+    version = _read_version(frame, faults)
+    contract_file = _contract_file(version)
     used = {FRAME, contract_file}
     codelists = _read_codelists(folder, used, faults)
     grants = [
@@ -76,6 +77,8 @@ def inspect_agreement(folder: Path) -> tuple[Agreement, Faults]:
         if (grant := _named(Grant, "id", content, path, folder, faults)) is not None
     ]
     contract = _read_contract(folder, contract_file, codelists, faults)
+    if contract is not None and contract.version != version and not faults.doubts(FRAME, "version"):
+        faults.add(contract_file, "version", f'should be "{version}", as in agreement.yaml.')
     before = _read_earlier(frame or {}, contract_file, codelists, used, folder, faults)
     earlier = None
     if before is not None and contract is not None:
@@ -87,7 +90,7 @@ def inspect_agreement(folder: Path) -> tuple[Agreement, Faults]:
         if (partner := _read_partner(path, folder, contract, codelists, before, used, faults)) is not None
     ]
     for name in sorted(files - used):
-        if not (name.startswith("v") and name.endswith(f"/{CONTRACT_FILE}")):  # earlier versions stay for reference
+        if not re.fullmatch(rf"v\d+/{re.escape(CONTRACT_FILE)}", name):  # earlier versions stay for reference
             faults.add(name, "", "is part of the signed text but stands for nothing here. Move it or remove it.")
     _refuse_orphaned_signatures(folder, set(partner_files), faults)
     values = {

@@ -281,6 +281,20 @@ class Contract(Frozen):
         """Names of all tables, in the agreed order (parents before children)."""
         return tuple(table.name for table in self.tables)
 
+    def is_about_people(self, name: str) -> bool:
+        """True where the table's rows are tied to a person, by their own column or by what they refer to."""
+        seen: set[str] = set()
+        waiting = [name]
+        while waiting:
+            name = waiting.pop()
+            if name in seen or name not in self.table_names:
+                continue
+            seen.add(name)
+            if self.table(name).person_column is not None:
+                return True
+            waiting += [reference.to_table for reference in self.table(name).references]
+        return False
+
 
 class Code(Frozen):
     """One code of a code list."""
@@ -413,15 +427,19 @@ class PartnerChannel(Frozen):
     sealed: Sealing = Sealing.OPTIONAL
 
 
+PARTNER_KINDS = ("charity", "council", "job_centre", "health")
+AGENCIES = ("voluntary", "council", "dwp", "nhs")
+
+
 class Partner(Frozen):
     """One party to the agreement."""
 
     id: Name
     name: str
     kind: str
-    """``charity``, ``council``, ``job_centre``, ``health``."""
+    """One of :data:`PARTNER_KINDS`."""
     agency: str
-    """Where its costs and benefits count: ``council``, ``dwp``, ``nhs``, ``voluntary``."""
+    """Where its costs and benefits count: one of :data:`AGENCIES`."""
     tier: str
     """``core`` or ``wider``."""
     member_from: date

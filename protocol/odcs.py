@@ -168,7 +168,7 @@ def read_contract(
     usual_share = custom.get("heldBackShare")
     if usual_share is not None and not _is_share(usual_share):
         faults.add(file, "customProperties.heldBackShare", "should be a share such as 0.2.")
-        usual_share = None
+        usual_share = 1.0  # so that no table is told to have none
     tables: list[Table] = []
     for number, entry in enumerate(take(content, "schema", list, file, "", faults) or ()):
         if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
@@ -186,14 +186,12 @@ def read_contract(
         return None
     version = content.get("version")
     contract = Contract(version=version if isinstance(version, str) else "", tables=tuple(tables))
-    try:
-        return contract.model_copy(update={"tables": join_rules(tables)})
-    except AgreementError as error:
-        at = re.match(r"rule (\S+)", str(error))
-        place = at[1] if at else ""
-        if not faults.doubts(file, place.rpartition(".")[0]):
-            faults.add(file, place, str(error))
-    return contract
+
+    def refuse(rule: Rule, error: AgreementError) -> None:
+        if not faults.doubts(file, rule.code.rpartition(".")[0]):
+            faults.add(file, rule.code, str(error))
+
+    return contract.model_copy(update={"tables": join_rules(tables, refuse)})
 
 
 def _read_table(
@@ -227,7 +225,8 @@ def _read_table(
             faults.add(file, f"{name}.properties.{number}", f"is {column.name} again. Keep one of both columns.")
             continue
         columns.append(column)
-        if entry.get("primaryKey") is True:
+        take(entry, "primaryKey", bool, file, place, faults)
+        if entry.get("primaryKey"):
             position = entry.get("primaryKeyPosition", 1)
             if not isinstance(position, int) or position in keys:
                 faults.add(file, f"{place}.primaryKeyPosition", "should number the key's columns 1, 2, ...")
@@ -250,6 +249,8 @@ def _read_table(
         faults.doubt(file, name)
         keys = {1: columns[0].name}
     codelists = _with_missing(columns, codelists, file, name, faults)
+    if not isinstance(custom.get("optional", False), bool):
+        faults.add(file, f"{name}.customProperties.optional", "should be true or false.")
     table = build(
         Table,
         {
@@ -343,7 +344,7 @@ def _build_column(content: Mapping[str, Any], file: str, place: str, faults: Fau
     refuse_unknown(set(content) - set(_INSTEAD), _COLUMN, file, place, faults)
     custom = _custom(content, set(_COLUMN_CUSTOM), file, place, faults)
     logical = content.get("logicalType")
-    if logical not in _TYPES:
+    if not isinstance(logical, str) or logical not in _TYPES:
         faults.add(file, f"{place}.logicalType", f"should be one of {', '.join(_TYPES)}.")
         return None
     options = take(content, "logicalTypeOptions", dict, file, place, faults) or {}
@@ -361,7 +362,7 @@ def _build_column(content: Mapping[str, Any], file: str, place: str, faults: Fau
         "label": content.get("businessName"),
         "description": content.get("description"),
         "type": type_,
-        "required": content.get("required", False),
+        "required": take(content, "required", bool, file, place, faults) or False,
         "classification": content.get("classification"),
         "pattern": options.get("pattern"),
         "minimum": _limit(options.get("minimum")),

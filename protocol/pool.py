@@ -28,7 +28,9 @@ RESERVED = frozenset(
 )
 """Names that the warehouse gives to columns of its own, so that no agreed column may reach the pool under them."""
 
-HIDDEN_FROM_ANALYSTS = frozenset({"do_not_link"})
+DO_NOT_LINK = "do_not_link"
+"""The column of ``person`` whose ``yes`` keeps a client out of every comparison and every analyst's view."""
+HIDDEN_FROM_ANALYSTS = frozenset({DO_NOT_LINK})
 """Columns of the pool that no analyst's view shows: the flag itself would tell of a refuge or a protected identity."""
 
 
@@ -55,7 +57,7 @@ def pool_columns(table: Table) -> tuple[PoolColumn, ...]:
     The person column is not among them: it becomes ``person_ref``. Kept columns have their own name; generalised
     ones are ``birth_year_band`` (text), ``postcode_district`` (text) or ``<column>_month`` (date, first of the
     month); pseudonymised ones keep their name and hold 32 hex characters. Tokenised and dropped ones are not there
-    (kept by ``tests/unit/protocol/test_pool.py``).
+    (kept by ``tests/unit/protocol/test_pool.py``), nor is one that lacks its generalisation, which lint refuses.
     """
     columns: list[PoolColumn] = []
     for column in table.columns:
@@ -63,8 +65,8 @@ def pool_columns(table: Table) -> tuple[PoolColumn, ...]:
             continue
         if column.treatment is Treatment.KEEP:
             columns.append(PoolColumn(name=column.name, type=column.type, source=column.name, kind=Treatment.KEEP))
-        elif column.treatment is Treatment.GENERALISE:
-            columns.append(_generalised(column))
+        elif column.treatment is Treatment.GENERALISE and column.generalisation is not None:
+            columns.append(_generalised(column, column.generalisation))
         elif column.treatment is Treatment.PSEUDONYMISE:
             columns.append(
                 PoolColumn(name=column.name, type=ColumnType.TEXT, source=column.name, kind=Treatment.PSEUDONYMISE)
@@ -89,16 +91,15 @@ def mark_purposes(table: Table) -> tuple[Name, ...]:
     return tuple(name for name in row_purposes(table) if all(name in purposes for purposes in sources))
 
 
-def _generalised(column: Column) -> PoolColumn:
-    assert column.generalisation is not None  # the loader refuses a generalised column without one
-    if column.generalisation is Generalisation.MONTH:
+def _generalised(column: Column, generalisation: Generalisation) -> PoolColumn:
+    if generalisation is Generalisation.MONTH:
         name, type_ = f"{column.name}_month", ColumnType.DATE
     else:
-        name, type_ = column.generalisation.value, ColumnType.TEXT
+        name, type_ = generalisation.value, ColumnType.TEXT
     return PoolColumn(
         name=name,
         type=type_,
         source=column.name,
         kind=Treatment.GENERALISE,
-        generalisation=column.generalisation,
+        generalisation=generalisation,
     )

@@ -8,8 +8,10 @@ from pathlib import Path
 
 from protocol.digest import SIGNATURES_FOLDER
 from protocol.documents import Fault, Faults
+from protocol.errors import AgreementError
 from protocol.gate import is_signed
-from protocol.loading import FRAME, inspect_agreement
+from protocol.generated.names import sheet_name, version_folder
+from protocol.loading import CONTRACT_FILE, FRAME, inspect_agreement
 from protocol.model import Agreement, Grant, Table, Treatment
 from protocol.pool import PoolColumn, analyst_columns
 
@@ -49,7 +51,9 @@ def review_agreement(folder: Path, today: date, evidence_views: Collection[str] 
 
 def _check_day(agreement: Agreement, today: date, faults: Faults, warnings: Faults) -> None:
     if not faults.doubts(FRAME, "dpia"):
-        valid_to = agreement.dpia.valid_to
+        completed, valid_to = agreement.dpia.completed, agreement.dpia.valid_to
+        if today < completed:
+            warnings.add(FRAME, "dpia.completed", f"is {completed}. Nothing is taken in before that.")
         if valid_to < today:
             faults.add(FRAME, "dpia.valid_to", f"lapsed on {valid_to}. Nothing is taken in until it is renewed.")
         elif _soon(valid_to, today):
@@ -99,9 +103,15 @@ def _check_grants(
 
 
 def _check_use(agreement: Agreement, faults: Faults, warnings: Faults) -> None:
-    """Purposes that nothing serves, and grants whose purposes and views do not meet."""
+    """What nothing serves or nobody can use: purposes, grants, tables that no template can have."""
     if faults:
         return
+    for table in agreement.contract.tables:
+        try:
+            sheet_name(table)
+        except AgreementError as error:
+            file = f"{version_folder(agreement.contract)}/{CONTRACT_FILE}"
+            warnings.add(file, table.name, str(error).removeprefix(f"table {table.name}: "))
     for grant in agreement.grants:
         _check_purposes(agreement, grant, warnings)
     served = Counter(

@@ -5,7 +5,7 @@ A rule is the single source of the Polars check and of the Great Expectations su
 names, since that is what stands in the header of the officer's own file, and never quote a cell.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from protocol.conditions import read_condition
 from protocol.errors import AgreementError
@@ -260,15 +260,28 @@ _WITHOUT_EXAMPLE = (RuleKind.COMPLETENESS, RuleKind.TOTAL, RuleKind.CONDITION)
 """No value of one column would pass by itself."""
 
 
-def join_rules(tables: Sequence[Table]) -> tuple[Table, ...]:
+def join_rules(
+    tables: Sequence[Table], refuse: Callable[[Rule, AgreementError], None] | None = None
+) -> tuple[Table, ...]:
     """The tables with every rule that compares two tables completed by how their rows belong together.
 
     A total adds up the rows that refer to the row; a date order across tables looks at the row that the row refers to.
-    AgreementError where no reference leads from the one to the other, or a column is missing or of another type.
+    AgreementError where no reference leads from the one to the other, or a column is missing or of another type;
+    ``refuse`` is told each of them instead, and the rule stays as it is.
     """
     by_name = {table.name: table for table in tables}
+
+    def joined(rule: Rule, table: Table) -> Rule:
+        try:
+            return _joined(rule, table, by_name)
+        except AgreementError as error:
+            if refuse is None:
+                raise
+            refuse(rule, error)
+            return rule
+
     return tuple(
-        table.model_copy(update={"rules": tuple(_joined(rule, table, by_name) for rule in table.rules)})
+        table.model_copy(update={"rules": tuple(joined(rule, table) for rule in table.rules)})
         if any(rule.kind in _ACROSS for rule in table.rules)
         else table
         for table in tables

@@ -12,7 +12,7 @@ import yaml
 
 from protocol.errors import AgreementError
 from protocol.loading import inspect_agreement
-from protocol.model import Contact, ControllerRole, Frozen, Name
+from protocol.model import AGENCIES, PARTNER_KINDS, Contact, ControllerRole, Frozen, Name
 
 STARTER = Path(__file__).parent / "starter"
 """The files that :func:`start_agreement` writes, with words such as ``__TITLE__`` in place of what is asked for."""
@@ -21,8 +21,6 @@ PLACEHOLDER = "placeholder_"
 
 _QUARTER = re.compile(r"(\d{4})-Q([1-4])")
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
-KINDS = ("charity", "council", "job_centre", "health")
-AGENCIES = ("voluntary", "council", "dwp", "nhs")
 
 
 def start_agreement(
@@ -102,8 +100,8 @@ def add_partner(folder: Path, partner: NewPartner) -> str | None:
     file = Path("partners") / f"{partner.id}.yaml"
     if (folder / file).exists() or (folder / "partners" / partner.id).exists():
         raise AgreementError(f"partners/: has {partner.id} already. Change its file, or choose another id.")
-    if partner.kind not in KINDS:
-        raise AgreementError(f"The kind should be one of {', '.join(KINDS)}.")
+    if partner.kind not in PARTNER_KINDS:
+        raise AgreementError(f"The kind should be one of {', '.join(PARTNER_KINDS)}.")
     if partner.agency not in AGENCIES:
         raise AgreementError(f"The agency should be one of {', '.join(AGENCIES)}.")
     if partner.gateway is not None and not partner.public_body:

@@ -27,12 +27,11 @@ from protocol.model import (
     Treatment,
     Upgrade,
 )
-from protocol.pool import pool_columns
+from protocol.pool import DO_NOT_LINK, pool_columns
 from protocol.versions import NOT_COLLECTED
 
 SAME = "same"
 """Says of all other codes that they keep their code and their meaning."""
-DO_NOT_LINK = "do_not_link"
 
 _STRICTNESS = (Treatment.KEEP, Treatment.GENERALISE, Treatment.PSEUDONYMISE, Treatment.TOKENISE, Treatment.DROP)
 _CONVERSIONS = {

@@ -23,7 +23,6 @@ from protocol.model import (
     Classification,
     Column,
     ColumnType,
-    Contract,
     Generalisation,
     OnFailure,
     Reference,
@@ -32,7 +31,7 @@ from protocol.model import (
     Table,
     Treatment,
 )
-from protocol.pool import pool_columns
+from protocol.pool import DO_NOT_LINK, pool_columns
 
 _EXPOSURE = {
     Treatment.DROP: 0,
@@ -74,21 +73,6 @@ _HIGHER_IS_STRICTER = {
     (RuleKind.ROW_COUNT, "minimum"): True,
 }
 _WORDING = frozenset({"sentence", "mend", "example"})
-
-
-def is_about_people(table: Table, contract: Contract) -> bool:
-    """True where rows are tied to a person, by their own column or by what they refer to."""
-    seen: set[str] = set()
-    waiting = [table.name]
-    while waiting:
-        name = waiting.pop()
-        if name in seen or name not in contract.table_names:
-            continue
-        seen.add(name)
-        if contract.table(name).person_column is not None:
-            return True
-        waiting += [reference.to_table for reference in contract.table(name).references]
-    return False
 
 
 # --- columns ----------------------------------------------------------------------------------------------------------
@@ -189,8 +173,8 @@ def _compare_pattern_failure(pair: Pair) -> Iterator[Change]:
 
 COLUMN = {
     "name": passed_over,
-    "label": changed("column.reworded"),
-    "description": changed("column.reworded"),
+    "label": text("column.reworded"),
+    "description": text("column.reworded"),
     "type": _compare_type,
     "required": _compare_required,
     "treatment": _compare_treatment,
@@ -213,7 +197,7 @@ COLUMN = {
 def _compare_columns(pair: Pair) -> Iterator[Change]:
     table: Table = pair.later_owner
     fed = _fed_from(pair.later_agreement, table.name)
-    impersonal_table = not is_about_people(table, pair.later_agreement.contract)
+    impersonal_table = not pair.later_agreement.contract.is_about_people(table.name)
 
     def added(inner: Pair) -> Iterator[Change]:
         column: Column = inner.later
@@ -224,7 +208,8 @@ def _compare_columns(pair: Pair) -> Iterator[Change]:
             yield inner.change("column.identifier_added", becomes=column.identifier)
 
     def removed(inner: Pair) -> Iterator[Change]:
-        yield inner.change("column.removed", was=_told(inner.earlier))
+        flag_ = inner.earlier.name == DO_NOT_LINK
+        yield inner.change("column.unprotected" if flag_ else "column.removed", was=_told(inner.earlier))
         if inner.earlier.identifier is not None:
             yield inner.change("column.identifier_removed", was=inner.earlier.identifier)
 
@@ -330,7 +315,7 @@ def _compare_rule(pair: Pair, explained: bool) -> Iterator[Change]:
 
 def _add_table(pair: Pair) -> Iterator[Change]:
     table: Table = pair.later
-    personal = is_about_people(table, pair.later_agreement.contract) or any(
+    personal = pair.later_agreement.contract.is_about_people(table.name) or any(
         column.classification is not Classification.OPERATIONAL for column in table.columns
     )
     kind = f"table.added{'' if personal else '_impersonal'}{'_optional' if table.optional else ''}"
@@ -343,8 +328,8 @@ def _reference_key(reference: Reference) -> tuple[str, ...]:
 
 TABLE = {
     "name": passed_over,
-    "label": changed("table.reworded"),
-    "description": changed("table.reworded"),
+    "label": text("table.reworded"),
+    "description": text("table.reworded"),
     "columns": _compare_columns,
     "key": changed("table.key"),
     "person_column": _compare_presence("table.person_column"),
@@ -373,9 +358,7 @@ def _compare_table(pair: Pair) -> Iterator[Change]:
 
 def _compare_pool(pair: Pair) -> Iterator[Change]:
     """What analysts find in the pool, by the names that it has there."""
-    before, after = (
-        {column.name: column for column in pool_columns(_poolable(table))} for table in (pair.earlier, pair.later)
-    )
+    before, after = ({column.name: column for column in pool_columns(table)} for table in (pair.earlier, pair.later))
     for name in [*before, *(name for name in after if name not in before)]:
         place = pair.at(f"pool.{pair.later.name}.{name}")
         was, becomes = before.get(name), after.get(name)
@@ -387,16 +370,6 @@ def _compare_pool(pair: Pair) -> Iterator[Change]:
             yield place.change("pool.column_type", was=was.type, becomes=becomes.type)
         elif was != becomes:
             yield place.change("pool.column_made_otherwise", was=was.source, becomes=becomes.source)
-
-
-def _poolable(table: Table) -> Table:
-    """The table without columns that lack what their treatment needs; no agreement that loads has any."""
-    columns = tuple(
-        column
-        for column in table.columns
-        if column.treatment is not Treatment.GENERALISE or column.generalisation is not None
-    )
-    return table.model_copy(update={"columns": columns})
 
 
 CONTRACT = {"version": changed("contract.version"), "tables": _compare_tables}

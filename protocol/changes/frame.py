@@ -17,8 +17,8 @@ from protocol.changes.compare import (
 from protocol.changes.contract import CONTRACT
 from protocol.changes.model import Change
 from protocol.changes.parties import CONTROLLERS, compare_grants, compare_partners
-from protocol.model import Agreement, Clause, Period, VersionWindow
-from protocol.versions import windows
+from protocol.model import Agreement, Clause, EarlierVersion, Period, VersionWindow
+from protocol.versions import NOT_COLLECTED, Terms, terms_of, windows
 
 # --- clauses and purposes ---------------------------------------------------------------------------------------------
 
@@ -200,17 +200,34 @@ WINDOW = {"version": passed_over, "first_period": _compare_first_period, "sunset
 
 
 def _compare_earlier(pair: Pair) -> Iterator[Change]:
-    if pair.earlier is None:
-        yield pair.change("earlier.added", becomes=f"version {pair.later.contract.version}")
-    elif pair.later is None:
+    if pair.later is None:
         yield pair.change("earlier.removed", was=f"version {pair.earlier.contract.version}")
-    elif pair.earlier.contract.version != pair.later.contract.version:
-        yield pair.change("earlier.replaced", was=pair.earlier.contract.version, becomes=pair.later.contract.version)
+        return
+    version = pair.later.contract.version
+    altered = False
+    if pair.earlier is None:
+        yield pair.change("earlier.added", becomes=f"version {version}")
+    elif pair.earlier.contract.version != version:
+        yield pair.change("earlier.replaced", was=pair.earlier.contract.version, becomes=version)
     else:
-        if (pair.earlier.contract, pair.earlier.codelists) != (pair.later.contract, pair.later.codelists):
-            yield pair.change("earlier.changed")
+        altered = (pair.earlier.contract, pair.earlier.codelists) != (pair.later.contract, pair.later.codelists)
         if pair.earlier.upgrade != pair.later.upgrade:
             yield pair.change("upgrade.changed", at="upgrade")
+    if version == pair.earlier_agreement.version:
+        altered = _as_submitted(terms_of(pair.earlier_agreement, version)) != _as_submitted(pair.later)
+    if altered:
+        yield pair.change("earlier.changed")
+
+
+def _as_submitted(terms: Terms | EarlierVersion) -> tuple[object, ...]:
+    """Tables, and the codes that partners may write into them."""
+    used = {column.codelist for table in terms.contract.tables for column in table.columns}
+    lists = (
+        codelist.model_copy(update={"codes": tuple(code for code in codelist.codes if code.code != NOT_COLLECTED)})
+        for codelist in terms.codelists
+        if codelist.name in used
+    )
+    return terms.contract, *sorted(lists, key=lambda codelist: codelist.name)
 
 
 AGREEMENT = {

@@ -139,7 +139,7 @@ table.added_optional      EEB   is a new table about people that a partner may s
 table.added_impersonal    BEC   is a new table, not about people, that every partner has to send
 table.added_impersonal_optional EEC is a new table, not about people, that a partner may send
 table.removed             BBE   is a table no longer; a file of it is refused
-table.reworded            CCC   is described in other words
+table.reworded            CBB*  is described in other words, and may be about something else
 table.key                 BBC   has another key: what counts as one record is different
 table.person_column_added BBB   is about people now, or tied to them
 table.person_column_removed BBE is not tied to people any more
@@ -158,7 +158,8 @@ column.added_optional     E-B   is a new column about people
 column.added_impersonal   B-C   is a new column, not about people, in every row
 column.added_impersonal_optional E-C is a new column, not about people
 column.removed            B-E   is a column no longer; a file that has it is refused
-column.reworded           CCC   is described in other words
+column.unprotected        BBB   is a column no longer, so that who must not be linked is compared and shown
+column.reworded           CBB*  is described in other words, and may hold something else
 column.form               C--   asks in other words for the same form
 column.example            C--   has another example
 column.type_wider         EBC   also takes decimals now
@@ -219,8 +220,8 @@ codelist.reworded         CCC   has another title or source
 codelists.reordered       CCC   stand in another order
 code.added                EEC   is a new code
 code.removed              BBC   is a code no longer; rows with it are held back
-code.exchanged            BBC   have exchanged their meanings: the same code says something else from now on
-code.meaning              BBC*  has another label, and may mean something else
+code.exchanged            BBB   have exchanged their meanings: the same code says something else from now on
+code.meaning              BBB*  has another label, and may mean something else
 code.reworded             CCC   has the same label in other letters or marks
 code.ends                 BC-   may be used for a shorter time
 code.ends_later           EE-   may be used for a longer time
@@ -245,10 +246,13 @@ partner.basis             C-B   shares on another lawful basis
 partner.contacts          C-C   has other contacts
 partner.duplicate_free    CB-   vouches otherwise for its file having nobody twice; people are joined differently
 partner.channel           B-C   sends by another way
+partner.unsealed          E-B   need not seal its drops any more, so that clear identifiers may rest in its inbox
+partner.sealed            B-E   has to seal its drops now
 partners.reordered        CCC   stand in another order
 
 mapping.heading           BBB   is fed from another heading or file of the partner's own export
 mapping.constant          CBC   has another value that stands for every row
+mapping.unprotected       CBB   no longer says of clients that they must not be linked
 mapping.code_added        EEC   translates one more of the partner's own codes
 mapping.code_changed      CBC   translates one of the partner's own codes to another agreed code
 mapping.code_removed      BCC   translates one of the partner's own codes no longer

@@ -15,7 +15,8 @@ from protocol.changes.compare import (
     text,
 )
 from protocol.changes.model import Change
-from protocol.model import TableMapping
+from protocol.model import Sealing, TableMapping
+from protocol.pool import DO_NOT_LINK
 
 # --- the partner's own export -----------------------------------------------------------------------------------------
 
@@ -23,7 +24,21 @@ from protocol.model import TableMapping
 def _compare_code_mapping(pair: Pair) -> Iterator[Change]:
     for column in [*pair.earlier, *(name for name in pair.later if name not in pair.earlier)]:
         inner = pair.below(column, pair.earlier.get(column, {}), pair.later.get(column, {}))
-        yield from entries("mapping.code_added", "mapping.code_removed", "mapping.code_changed")(inner)
+        for change in entries("mapping.code_added", "mapping.code_removed", "mapping.code_changed")(inner):
+            yield _unprotected(inner, change) if column == DO_NOT_LINK and change.becomes is not None else change
+
+
+def _compare_constants(pair: Pair) -> Iterator[Change]:
+    for change in entries("mapping.constant", "mapping.constant", "mapping.constant")(pair):
+        yield _unprotected(pair, change) if change.place.endswith(f".{DO_NOT_LINK}") else change
+
+
+def _unprotected(pair: Pair, change: Change) -> Change:
+    """The change of a flag that protects people, as what it is where it becomes anything but ``yes``."""
+    if change.was != "yes" or change.becomes == "yes":
+        return change
+    told = pair.change("mapping.unprotected", was=change.was, becomes=change.becomes)
+    return told.model_copy(update={"place": change.place})
 
 
 TABLE_MAPPING = {
@@ -31,7 +46,7 @@ TABLE_MAPPING = {
     "file": changed("mapping.heading"),
     "columns": entries("mapping.heading", "mapping.heading", "mapping.heading"),
     "codes": _compare_code_mapping,
-    "constants": entries("mapping.constant", "mapping.constant", "mapping.constant"),
+    "constants": _compare_constants,
     "absent": members("mapping.absent", "mapping.present", "mapping.reordered"),
 }
 
@@ -72,6 +87,14 @@ def _remove_partner(pair: Pair) -> Iterator[Change]:
     yield pair.change("partner.removed", was=f"{pair.earlier.name} ({pair.earlier.kind})")
 
 
+def _compare_channel(pair: Pair) -> Iterator[Change]:
+    if pair.earlier.sealed is not pair.later.sealed:
+        kind = "partner.sealed" if pair.later.sealed is Sealing.REQUIRED else "partner.unsealed"
+        yield pair.change(kind, at="sealed", was=pair.earlier.sealed, becomes=pair.later.sealed)
+    if pair.earlier.model_copy(update={"sealed": pair.later.sealed}) != pair.later:
+        yield pair.differ("partner.channel")
+
+
 PARTNER = {
     "id": passed_over,
     "name": text("partner.name"),
@@ -87,7 +110,7 @@ PARTNER = {
     "contacts": changed("partner.contacts"),
     "signatures": passed_over,  # signing changes nothing that is signed
     "duplicate_free": changed("partner.duplicate_free"),
-    "channel": changed("partner.channel"),
+    "channel": _compare_channel,
     "mapping": fields(MAPPING),
 }
 

@@ -49,9 +49,10 @@ def categories(agreement: Agreement, purpose: Purpose | None = None) -> tuple[Ca
     for classification in Classification:
         first: dict[str, tuple[str, Column]] = {}
         for table in agreement.contract.tables:
+            personal = agreement.contract.is_about_people(table.name)
             for column in table.columns:
                 wanted = purpose is None or purpose.id in column.purposes
-                if wanted and table.person_column is not None and column.classification is classification:
+                if wanted and personal and column.classification is classification:
                     first.setdefault(column.label, (table.name, column))
         if first:
             found.append(Categories(classification, CLASSIFICATIONS[classification], tuple(first.values())))

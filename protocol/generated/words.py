@@ -17,10 +17,8 @@ from protocol.model import (
     Treatment,
 )
 from protocol.pool import PERSON_REF, pool_columns
+from protocol.rules import CODES_IN_A_SENTENCE
 from protocol.versions import collected_codes
-
-CODES_IN_A_SENTENCE = 12
-"""As many codes as a sentence lists; a longer list is named instead."""
 
 TYPES: Mapping[ColumnType, str] = {
     ColumnType.TEXT: "text",

@@ -7,9 +7,12 @@ from datetime import timedelta
 
 from protocol.documents import Faults
 from protocol.lint.common import FRAME, SHORTEST_SENTENCE, is_email, once
+from protocol.lint.decisions import TO_DECIDE
 from protocol.model import Agreement, ControllerRole, GateCheck
 
+_POINT_OF_ARTICLE_9 = re.compile(r"9\s*\(2\)\s*\([a-j]\)", re.IGNORECASE)
 _NEEDS_SCHEDULE_1 = re.compile(r"9\s*\(2\)\s*\((?:b|g|h|i|j)\)", re.IGNORECASE)
+_PERIOD_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,19}", re.ASCII)
 _TEXTS = (
     "privacy_notice",
     "confidentiality_basis",
@@ -46,6 +49,10 @@ def check_frame(agreement: Agreement, partner_files: Mapping[str, str], faults: 
 
 def _check_clauses(agreement: Agreement, faults: Faults) -> None:
     once([clause.number for clause in agreement.clauses], FRAME, "clauses", faults)
+    for number, clause in enumerate(agreement.clauses):
+        for entry in ("number", "title", "text"):
+            if not getattr(clause, entry).strip():
+                faults.add(FRAME, f"clauses.{number}.{entry}", "says nothing. Write it, or remove the clause.")
     governed = Counter(check for clause in agreement.clauses for check in clause.governs)
     for check in GateCheck:
         if governed[check] != 1:
@@ -62,6 +69,13 @@ def _check_purposes(agreement: Agreement, faults: Faults) -> None:
     once([purpose.id for purpose in agreement.purposes], FRAME, "purposes", faults)
     for purpose in agreement.purposes:
         at = f"purposes.{purpose.id}"
+        for entry in ("title", "description", "article_6", "article_10", "schedule_1"):
+            text = getattr(purpose, entry)
+            if text is not None and not text.strip():
+                faults.add(FRAME, f"{at}.{entry}", "says nothing. Write what was agreed, or remove the entry.")
+        condition = purpose.article_9
+        if condition is not None and not condition.startswith(TO_DECIDE) and not _POINT_OF_ARTICLE_9.search(condition):
+            faults.add(FRAME, f"{at}.article_9", "names no condition. Write its point, such as Article 9(2)(j).")
         if purpose.article_9 is not None and _NEEDS_SCHEDULE_1.search(purpose.article_9) and not purpose.schedule_1:
             faults.add(
                 FRAME,
@@ -143,8 +157,14 @@ def _check_calendar(agreement: Agreement, faults: Faults) -> None:
     if not calendar.periods:
         faults.add(FRAME, "calendar.periods", "are none. Name at least one period.")
     previous = None
-    for period in calendar.periods:
+    for number, period in enumerate(calendar.periods):
         at = f"calendar.periods.{period.id}"
+        if not _PERIOD_ID.fullmatch(period.id):
+            faults.add(
+                FRAME,
+                f"calendar.periods.{number}.id",
+                "should be at most 20 letters, digits and hyphens, such as 2026-Q1: a manifest can state nothing else.",
+            )
         if period.starts > period.ends:
             faults.add(FRAME, at, "ends before it starts.")
         if term is not None and (period.starts < term.starts or period.ends > term.ends):

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from protocol.documents import Faults
 from protocol.lint.common import FRAME, SHORTEST_SENTENCE, is_email, once
-from protocol.model import Agreement, Partner
+from protocol.model import AGENCIES, PARTNER_KINDS, Agreement, Partner
 
 GRANTABLE_VIEW = re.compile(r"(?:evidence|pool)\.(?:\*|[a-z][a-z0-9_]{0,62})")
 """A view that can be granted, or all of its schema."""
@@ -22,8 +22,11 @@ def check_partners(agreement: Agreement, partner_files: Mapping[str, str], fault
 
 
 def _check_partner(partner: Partner, file: str, faults: Faults) -> None:
-    if partner.tier not in ("core", "wider"):
-        faults.add(file, "tier", "should be core or wider.")
+    for entry, known in (("kind", PARTNER_KINDS), ("agency", AGENCIES), ("tier", ("core", "wider"))):
+        if getattr(partner, entry) not in known:
+            faults.add(file, entry, f"should be {', '.join(known[:-1])} or {known[-1]}.")
+    if not partner.name.strip():
+        faults.add(file, "name", "says nothing. Write the organisation's name.")
     if partner.public_body and len((partner.gateway or "").strip()) < SHORTEST_SENTENCE:
         faults.add(file, "gateway", "is missing: a public body shares under a statutory gateway. Name act and section.")
     if partner.member_to is not None and partner.member_to < partner.member_from:
@@ -33,13 +36,15 @@ def _check_partner(partner: Partner, file: str, faults: Faults) -> None:
     if not partner.contacts:
         faults.add(file, "contacts", "are missing. Name at least one office with its e-mail address.")
     for number, contact in enumerate(partner.contacts):
+        if not contact.role.strip():
+            faults.add(file, f"contacts.{number}.role", "says nothing. Name the office.")
         if not is_email(contact.email):
             faults.add(file, f"contacts.{number}.email", "is no e-mail address.")
 
 
 def check_grants(agreement: Agreement, contract_file: str, faults: Faults) -> None:
     """Add a fault for each grant that names what is not there, or outlasts the agreement."""
-    once([login for grant in agreement.grants for login in grant.logins], "grants/", "logins", faults)
+    held: dict[str, str] = {}
     purposes = None if faults.doubts(FRAME, "purposes") else {purpose.id for purpose in agreement.purposes}
     tables = set(agreement.contract.table_names)
     for grant in agreement.grants:
@@ -63,7 +68,11 @@ def check_grants(agreement: Agreement, contract_file: str, faults: Faults) -> No
             elif schema == "pool" and name not in ("*", *tables) and not faults.doubts(contract_file):
                 faults.add(file, "views", f"have {view}, and the contract has no table of that name.")
         once(grant.views, file, "views", faults)
+        once(grant.logins, file, "logins", faults)
         for login in grant.logins:
+            other = held.setdefault(login, grant.id)
+            if other != grant.id:
+                faults.add(file, "logins", f"have {login}, which grant {other} has. Give each grant logins of its own.")
             if login.startswith(("linkarms_", "pg_", "postgres")):
                 faults.add(file, "logins", f"have {login}, a name that the database keeps for itself.")
         if grant.starts > grant.ends:

@@ -19,11 +19,13 @@ from protocol.model import (
     Generalisation,
     IdentifierRole,
     OnFailure,
+    Reference,
     RuleKind,
     Table,
     Treatment,
 )
-from protocol.pool import RESERVED, pool_columns
+from protocol.pool import DO_NOT_LINK, RESERVED, pool_columns
+from protocol.versions import NOT_COLLECTED
 
 PERSON = "person"
 """The table that every agreement has: one row for each client of a partner."""
@@ -36,6 +38,7 @@ _CONDITIONS = {
     Classification.SPECIAL_CATEGORY: ("article_9",),
     Classification.OFFENCE: ("article_10", "schedule_1"),
 }
+_IDENTIFYING = (Classification.DIRECT_IDENTIFIER, Classification.QUASI_IDENTIFIER)
 _DATE_RULES = (RuleKind.DATE_ORDER, RuleKind.NOT_AFTER_EXTRACT, RuleKind.WITHIN_PERIOD)
 
 Fault = Callable[[str, str], None]
@@ -114,7 +117,7 @@ def _check_column(
         _check_purposes(agreement, column, fault)
     _check_why(column, fault)
     _check_treatment(column, codelists, fault)
-    _check_place(table, column, fault)
+    _check_place(table, column, codelists, fault)
     codelist = codelists.get(column.codelist or "")
     if column.type is ColumnType.CODE:
         if codelist is not None and not faults.doubts(f"codelists/{codelist.name}.yaml"):
@@ -128,12 +131,14 @@ def _check_purposes(agreement: Agreement, column: Column, fault: Fault) -> None:
     known = {purpose.id: purpose for purpose in agreement.purposes}
     if not column.purposes and column.treatment is not Treatment.DROP:
         fault("purposes", "are none. A column that nobody needs cannot be agreed: remove it, or name the purpose.")
+    for name in sorted({name for name in column.purposes if column.purposes.count(name) > 1}):
+        fault("purposes", f"have {name} more than once. Keep one.")
     for name in column.purposes:
         if name not in known:
             fault("purposes", f"name {name}, which agreement.yaml does not have.")
             continue
         for condition in _CONDITIONS.get(column.classification, ()):
-            if not getattr(known[name], condition):
+            if not (getattr(known[name], condition) or "").strip():
                 fault(
                     "purposes",
                     f"name {name}, which has no {condition} in agreement.yaml. The column is "
@@ -188,11 +193,32 @@ def _is_coarse(column: Column, codelists: Mapping[str, CodeList]) -> bool:
     return column.type is ColumnType.CODE and (codelist is None or len(codelist.codes) <= MOST_KEPT_CODES)
 
 
-def _check_place(table: Table, column: Column, fault: Fault) -> None:
-    if column.identifier is not None and table.name != PERSON:
-        fault("", f"is an identifier of a person, and those stand in the table {PERSON} only.")
+def _check_place(table: Table, column: Column, codelists: Mapping[str, CodeList], fault: Fault) -> None:
+    if column.identifier is not None:
+        if table.name != PERSON:
+            fault("", f"is an identifier of a person, and those stand in the table {PERSON} only.")
+        if column.classification not in _IDENTIFYING:
+            fault("classification", f"should be {' or '.join(_IDENTIFYING)}: the column is an identifier of a person.")
+        first = next(other.name for other in table.columns if other.identifier is column.identifier)
+        if first != column.name:
+            fault("identifier", f"is that of {first} as well. Linkage reads one column for each identifier.")
+    if column.name == DO_NOT_LINK:
+        _check_do_not_link(table, column, codelists, fault)
     if column.name == table.person_column and column.treatment is not Treatment.PSEUDONYMISE:
         fault("", "is the client's number at the partner, so it has to be pseudonymised.")
+
+
+def _check_do_not_link(table: Table, column: Column, codelists: Mapping[str, CodeList], fault: Fault) -> None:
+    """The flag that keeps people at risk out of linkage and from analysts works only in this form."""
+    codelist = codelists.get(column.codelist or "")
+    if table.name != PERSON:
+        fault("", f"protects nobody here. It belongs to the table {PERSON}.")
+    if not column.required:
+        fault("required", "should be true: a client of whom nothing is said would be linked and shown.")
+    if column.treatment is not Treatment.KEEP:
+        fault("treatment", "should be keep: the pool hides a client by it, and shows it to no analyst.")
+    if column.type is not ColumnType.CODE or (codelist is not None and "yes" not in codelist.values):
+        fault("codelist", "should have the code yes: it stands for a client who must not be linked.")
 
 
 def _check_codes(column: Column, codelist: CodeList, fault: Fault) -> None:
@@ -284,6 +310,8 @@ def _check_tables_together(contract: Contract, file: str, faults: Faults) -> Non
         _check_person(tables[PERSON], file, faults)
     seen: set[str] = set()
     for table in contract.tables:
+        if table.name == NOT_COLLECTED:
+            faults.add(file, table.name, "is a name that the pool uses for itself. Rename the table.")
         for reference in table.references:
             place = f"{table.name}.{'+'.join(reference.columns)}"
             parent = tables.get(reference.to_table)
@@ -300,6 +328,8 @@ def _check_tables_together(contract: Contract, file: str, faults: Faults) -> Non
                 faults.add(file, place, "refers to its own table. Only another table can be referred to.")
             elif parent.name not in seen:
                 faults.add(file, place, f"refers to {parent.name}, which stands below. Put parents before children.")
+            else:
+                _check_like_parent(table, reference, parent, file, faults)
             if set(reference.to_columns) != set(parent.key) and not faults.doubts(file, parent.name):
                 faults.add(file, place, f"should refer to the key of {parent.name} ({', '.join(parent.key)}).")
             if parent.optional and not table.optional:
@@ -312,6 +342,27 @@ def _check_tables_together(contract: Contract, file: str, faults: Faults) -> Non
                 faults.add(file, f"{table.name}.{table.person_column}", f"should refer to {PERSON}.")
         seen.add(table.name)
     once([rule.code for table in contract.tables for rule in table.rules], file, "rules", faults)
+
+
+def _check_like_parent(table: Table, reference: Reference, parent: Table, file: str, faults: Faults) -> None:
+    """Both sides of a reference hold the same, so neither may show what the other hides."""
+    for name, target in zip(reference.columns, reference.to_columns, strict=True):
+        if name not in table.column_names or target not in parent.column_names:
+            continue
+        if faults.doubts(file, f"{table.name}.{name}") or faults.doubts(file, f"{parent.name}.{target}"):
+            continue
+        own, there = table.column(name), parent.column(target)
+        for entry, mine, theirs in (
+            ("logicalType", own.type, there.type),
+            ("treatment", own.treatment, there.treatment),
+        ):
+            if mine is not theirs:
+                faults.add(
+                    file,
+                    f"{table.name}.{name}.{entry}",
+                    f"makes it {mine.value}, and {parent.name}.{target}, to which it refers, is {theirs.value}. Make "
+                    "both alike.",
+                )
 
 
 def _check_person(person: Table, file: str, faults: Faults) -> None:
@@ -352,6 +403,8 @@ def check_codes(codelist: CodeList, file: str, faults: Faults) -> None:
         at = f"codes.{number}"
         if first[code.code] != number:
             faults.add(file, at, f"is {code.code} again. Keep one.")
+        if not code.label.strip():
+            faults.add(file, f"{at}.label", f"of {code.code} says nothing. Say what the code means.")
         if not re.fullmatch(r"[a-z0-9][a-z0-9_]*", code.code):
             faults.add(file, f"{at}.code", f"is {code.code}. Write it in small letters, digits and underscores.")
         if code.valid_from and code.valid_to and code.valid_from > code.valid_to:

@@ -48,6 +48,13 @@ def test_a_purposes_row_has_its_data_basis_and_recipients_and_no_others(agreemen
     assert linkage["Name and contact details of joint controllers"].count(";") == len(agreement.partners) - 2
 
 
+def test_a_table_that_is_tied_to_people_only_by_a_reference_is_in_the_register(agreement: Agreement) -> None:
+    assert agreement.contract.table("assessment_item").person_column is None
+    evidence = next(row for row in rows(agreement) if row["Purpose of processing"].startswith("Evidence"))
+    assert evidence["Special category or criminal offence data"].endswith(", Score")
+    assert not any("Amount in pounds" in row["Categories of personal data"] for row in rows(agreement))
+
+
 def test_a_partners_processor_is_named_with_its_contract(agreement: Agreement) -> None:
     (processor,) = agreement.controllers.processors
     for row in rows(agreement):

@@ -33,8 +33,8 @@ def run(folder: Path) -> Run:
     return invoke
 
 
-def edit(folder: Path, old: str, new: str) -> None:
-    path = folder / "agreement.yaml"
+def edit(folder: Path, old: str, new: str, file: str = "agreement.yaml") -> None:
+    path = folder / file
     text = path.read_text(encoding="utf-8")
     assert old in text
     path.write_text(text.replace(old, new, 1), encoding="utf-8")
@@ -137,7 +137,8 @@ def test_show_tells_who_signed_this_text_an_earlier_one_or_none(run: Run, folder
     lines = {line.split("  ")[1]: line for line in run("show").stdout.splitlines()[2:]}
     assert "by Chair" in lines["Harbour Trust"]
     assert "SIGNED AN EARLIER TEXT of version 1.0 on 2025-12-04" in lines["Bridge Housing"]
-    edit(folder, 'version: "1.0"', 'version: "1.1"')
+    for file in ("agreement.yaml", "v1/casework.odcs.yaml"):
+        edit(folder, 'version: "1.0"', 'version: "1.1"', file)
     lines = {line.split("  ")[1]: line for line in run("show").stdout.splitlines()[2:]}
     assert "SIGNED VERSION 1.0" in lines["Bridge Housing"]
     assert "has to sign version 1.1" in lines["Bridge Housing"]

@@ -26,12 +26,14 @@ from protocol.model import (
     IdentifierRole,
     Mapping,
     OnFailure,
+    PartnerChannel,
     Period,
     Processor,
     Purpose,
     Reference,
     Rule,
     RuleKind,
+    Sealing,
     SqlMapping,
     Table,
     TableMapping,
@@ -225,6 +227,7 @@ def base() -> Agreement:
             "harbour_trust",
             mapping=Mapping(tables=(RENAMES,), sql=(SELECT,), parameters={"site": "4", "team": "2"}),
             member_to=date(2028, 6, 30),
+            channel=PartnerChannel(sealed=Sealing.REQUIRED),
         ),
         column("assessment.minutes", minimum="1", maximum="1440"),
         code("channel", "phone", valid_to=date(2028, 1, 1), valid_from=date(2026, 1, 1)),
@@ -345,7 +348,7 @@ CASES: list[tuple[str, str, Edit]] = [
     ("table.added_impersonal", "BEC", new_table(personal=False, optional=False)),
     ("table.added_impersonal_optional", "EEC", new_table(personal=False, optional=True)),
     ("table.removed", "BBE", on_contract(lambda tables: tables[:-1])),
-    ("table.reworded", "CCC", table("person", label="People")),
+    ("table.reworded", "CBB", table("person", label="People")),
     ("table.key", "BBC", table("sharing_basis", key=("purpose", "local_person_id"))),
     ("table.person_column_added", "BBB", table("cost", person_column="cost_number")),
     ("table.person_column_removed", "BBE", table("outcome", person_column=None)),
@@ -365,7 +368,8 @@ CASES: list[tuple[str, str, Edit]] = [
     ("column.added_impersonal", "B-C", columns("cost", lambda c: (*c, new_column("new", required=True)))),
     ("column.added_impersonal_optional", "E-C", columns("cost", lambda c: (*c, new_column("new")))),
     ("column.removed", "BBE", columns("referral", lambda c: c[:-1])),
-    ("column.reworded", "CCC", column("person.sex", description="Otherwise said.")),
+    ("column.unprotected", "BBB", columns("person", lambda c: [one for one in c if one.name != "do_not_link"])),
+    ("column.reworded", "CBB", column("person.sex", description="Otherwise said.")),
     ("column.form", "C--", column("person.postcode", form="a postcode of the United Kingdom")),
     ("column.example", "C--", column("person.postcode", example="LU2 1AA")),
     ("column.type_wider", "EBC", column(RANGE_PLACE, type=ColumnType.DECIMAL)),
@@ -466,8 +470,8 @@ CASES: list[tuple[str, str, Edit]] = [
     ("codelists.reordered", "CCC", turned("codelists")),
     ("code.added", "EEC", codes("channel", lambda found: (*found, Code(code="drone", label="By drone")))),
     ("code.removed", "BBC", codes("channel", lambda found: found[1:])),
-    ("code.exchanged", "BBC", lambda a: exchange(a, "female", "male")(a)),
-    ("code.meaning", "BBC", code("sex", "female", label="Something else")),
+    ("code.exchanged", "BBB", lambda a: exchange(a, "female", "male")(a)),
+    ("code.meaning", "BBB", code("sex", "female", label="Something else")),
     ("code.reworded", "CCC", lambda a: code("sex", "female", label=f"{a.codelist('sex').label('female').upper()}.")(a)),
     ("code.ends", "BC-", code("sex", "female", valid_to=date(2027, 1, 1))),
     ("code.ends", "BC-", code("channel", "phone", valid_to=date(2027, 1, 1))),
@@ -495,6 +499,9 @@ CASES: list[tuple[str, str, Edit]] = [
     ("partner.basis", "C-B", partner("bridge_housing", lawful_basis="Article 6(1)(a), consent")),
     ("partner.contacts", "C-C", lambda a: partner("bridge_housing", contacts=a.partners[0].contacts[::-1])(a)),
     ("partner.duplicate_free", "CB-", partner("bridge_housing", duplicate_free=True)),
+    ("partner.channel", "B-C", partner("bridge_housing", channel=PartnerChannel(root="/srv/bridge"))),
+    ("partner.sealed", "B-E", partner("bridge_housing", channel=PartnerChannel(sealed=Sealing.REQUIRED))),
+    ("partner.unsealed", "E-B", partner("harbour_trust", channel=PartnerChannel())),
     ("partners.reordered", "CCC", turned("partners")),
     ("mapping.heading", "BBB", table_mapping(columns={"sex": "Sex at birth"})),
     ("mapping.heading", "BBB", table_mapping(columns={})),
@@ -528,7 +535,13 @@ CASES: list[tuple[str, str, Edit]] = [
     ("version.sunset_earlier", "BC-", window("0.9", sunset=date(2026, 12, 31))),
     ("versions.reordered", "CCC", turned("versions")),
     ("earlier.removed", "BCC", put(earlier=None)),
-    ("earlier.replaced", "CCC", lambda a: put(earlier=a.earlier.model_copy(update={"contract": a.contract}))(a)),
+    (
+        "earlier.replaced",
+        "CCC",
+        lambda a: put(
+            earlier=a.earlier.model_copy(update={"contract": a.contract, "codelists": a.codelists}),
+        )(a),
+    ),
     ("earlier.changed", "BBB", lambda a: put(earlier=a.earlier.model_copy(update={"codelists": ()}))(a)),
     (
         "upgrade.changed",
@@ -565,7 +578,7 @@ CASES: list[tuple[str, str, Edit]] = [
     ("grant.shorter", "-BE", grant("evaluation_team", ends=date(2027, 6, 30))),
     ("grants.reordered", "-CC", turned("grants")),
 ]
-ELSEWHERE = {"unclassified", "references.reordered", "mapping.reordered", "earlier.added", "partner.channel"}
+ELSEWHERE = {"unclassified", "references.reordered", "mapping.reordered", "earlier.added", "mapping.unprotected"}
 """Kinds that have tests of their own below."""
 LETTERS = {"B": Effect.BREAK, "E": Effect.EXTENSION, "C": Effect.CLARIFICATION, "-": Effect.NONE}
 
@@ -647,6 +660,40 @@ def test_keeping_the_earlier_tables_beside_is_no_break(base: Agreement) -> None:
     report = classify_changes(put(earlier=None)(base), base)
     assert [change.kind for change in report.changes] == ["earlier.added"]
     assert effects(report) == "CCC"
+
+
+def test_an_earlier_version_that_is_kept_with_other_codes_than_were_agreed_is_a_break(base: Agreement) -> None:
+    """A list that both versions share was changed, and not copied for the earlier one before."""
+    alone = put(versions=(), earlier=None)(base)
+    later = both(put(version="2.0"), codes("channel", lambda found: found[1:]))(alone)
+    kept = EarlierVersion(contract=base.contract, codelists=alone.codelists, upgrade=base.earlier.upgrade)  # type: ignore[union-attr]
+    as_agreed, otherwise = (
+        classify_changes(alone, put(earlier=kept.model_copy(update={"codelists": lists}))(later))
+        for lists in (alone.codelists, later.codelists)
+    )
+    assert "earlier.changed" not in {change.kind for change in as_agreed.changes}
+    (change,) = (change for change in otherwise.changes if change.kind == "earlier.changed")
+    assert change.data_subjects is Effect.BREAK
+
+
+@pytest.mark.parametrize(
+    ("was", "becomes", "expected"),
+    [
+        ({"codes": {"do_not_link": {"R": "yes"}}}, {"codes": {"do_not_link": {"R": "no"}}}, ["mapping.unprotected"]),
+        ({"codes": {"do_not_link": {"R": "no"}}}, {"codes": {"do_not_link": {"R": "yes"}}}, ["mapping.code_changed"]),
+        ({"codes": {"do_not_link": {"R": "yes"}}}, {"codes": {"do_not_link": {}}}, ["mapping.code_removed"]),
+        ({"constants": {"do_not_link": "yes"}}, {"constants": {"do_not_link": "no"}}, ["mapping.unprotected"]),
+        ({"constants": {"do_not_link": "no"}}, {"constants": {"do_not_link": "yes"}}, ["mapping.constant"]),
+        ({"constants": {"sex": "yes"}}, {"constants": {"sex": "no"}}, ["mapping.constant"]),
+    ],
+)
+def test_a_mapping_that_opens_the_records_of_clients_at_risk_is_a_break_for_them(
+    base: Agreement, was: dict[str, Any], becomes: dict[str, Any], expected: list[str]
+) -> None:
+    earlier, later = (table_mapping(**{"codes": {}, "constants": {}, **values})(base) for values in (was, becomes))
+    report = classify_changes(earlier, later)
+    assert [change.kind for change in report.changes] == expected
+    assert (report.effect(Audience.DATA_SUBJECTS) is Effect.BREAK) == (expected == ["mapping.unprotected"])
 
 
 def test_writing_out_the_window_that_holds_anyway_is_layout(base: Agreement) -> None:

@@ -96,12 +96,19 @@ def test_signing_twice_changes_nothing(folder: Path) -> None:
     assert again.by == "Chief Executive"
 
 
+def test_nobody_signs_for_an_office_without_a_name(folder: Path) -> None:
+    with pytest.raises(AgreementError, match="Name the office that signs"):
+        sign(folder, "lantern_youth", " ", date(2026, 2, 1))
+    assert not (folder / "signatures" / "lantern_youth.yaml").exists()
+
+
 def test_signature_under_an_earlier_version_stays_and_one_under_an_earlier_text_is_replaced(
     folder: Path, edit: Edit
 ) -> None:
     edit("agreement.yaml", "repeat_window_days: 90", "repeat_window_days: 60")
     sign(folder, "harbour_trust", "Chair", date(2026, 2, 1))
-    edit("agreement.yaml", 'version: "1.0"', 'version: "1.1"')
+    for name in ("agreement.yaml", "v1/casework.odcs.yaml"):
+        edit(name, 'version: "1.0"', 'version: "1.1"')
     sign(folder, "harbour_trust", "Chair", date(2026, 3, 1))
     entries = yaml.safe_load((folder / "signatures" / "harbour_trust.yaml").read_text(encoding="utf-8"))["signatures"]
     assert [(entry["version"], entry["on"]) for entry in entries] == [("1.0", "2026-02-01"), ("1.1", "2026-03-01")]

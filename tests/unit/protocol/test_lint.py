@@ -50,6 +50,15 @@ SEX_WHY = """          - property: why
             value: >-
               Shows whether women and men are reached and served alike, and tells twins apart in linkage."""
 
+ITEM_NUMBER = """          - {property: purposes, value: [joint_evidence]}
+          - {property: why, value: Ties the answers of one assessment together.}"""
+FLAG = """classification: operational
+        examples: ['no']
+        customProperties:
+          - {property: treatment, value: keep}"""
+OLD_NAME = """          - {property: treatment, value: tokenise}
+          - {property: identifier, value: previous_surname}"""
+
 PLANTED = (
     # --- references
     Planted(
@@ -86,12 +95,27 @@ PLANTED = (
         faults=2,
     ),
     Planted(
+        "reference whose two sides are treated differently",
+        CONTRACT,
+        f"{custom('treatment', 'pseudonymise')}\n{ITEM_NUMBER}",
+        f"{custom('treatment', 'generalise')}\n{ITEM_NUMBER}",
+        "makes it generalise, and assessment.assessment_number, to which it refers, is pseudonymise",
+        faults=2,
+    ),
+    Planted(
         "reference to a missing code list",
         CONTRACT,
         custom("codelist", "sex"),
         custom("codelist", "sexes"),
         "person.sex.codelist: is sexes, and codelists/sexes.yaml is missing",
         faults=2,
+    ),
+    Planted(
+        "truth value that is none",
+        CONTRACT,
+        "primaryKey: true\n        primaryKeyPosition: 2",
+        "primaryKey: yes\n        primaryKeyPosition: 2",
+        ".primaryKey: should be true or false",
     ),
     Planted(
         "key column that is not required",
@@ -333,6 +357,60 @@ PLANTED = (
         "          - {property: why, value: Sex as the partner recorded it.}",
         "repeats what the column is",
     ),
+    Planted(
+        "generalise without a generalisation",
+        CONTRACT,
+        "          - {property: generalisation, value: month}\n",
+        "",
+        "has to have both the treatment generalise and a generalisation",
+        at="- name: died_on",
+    ),
+    Planted(
+        "identifier that counts as harmless",
+        CONTRACT,
+        "classification: direct_identifier\n        examples: ['999 000 0018']",
+        "classification: operational\n        examples: ['999 000 0018']",
+        "should be direct_identifier or quasi_identifier: the column is an identifier of a person",
+    ),
+    Planted(
+        "two columns for one identifier",
+        CONTRACT,
+        OLD_NAME,
+        OLD_NAME.replace("previous_surname", "surname"),
+        "person.previous_surname.identifier: is that of surname as well",
+        at="- {property: identifier, value: surname}\n          - {property: purposes, value: [record_linkage]}\n"
+        "          - {property: why, value: Recognises people whom",
+    ),
+    Planted(
+        "client who must not be linked, and is hidden from nobody",
+        CONTRACT,
+        FLAG,
+        FLAG.replace("keep", "drop"),
+        "person.do_not_link.treatment: should be keep",
+        at="- {property: treatment, value: drop}\n          - {property: codelist, value: yes_no}",
+    ),
+    Planted(
+        "client of whom it is left open whether to link",
+        CONTRACT,
+        f"required: true\n        {FLAG}",
+        f"required: false\n        {FLAG}",
+        "a client of whom nothing is said would be linked",
+    ),
+    Planted(
+        "Article 9 condition that names none",
+        FRAME,
+        "article_9: Article 9(2)(g), substantial public interest",
+        "article_9: none",
+        "purposes.equality_monitoring.article_9: names no condition",
+    ),
+    Planted(
+        "column that names a purpose twice",
+        CONTRACT,
+        custom("codelist", "sex") + "\n          - {property: purposes, value: [",
+        custom("codelist", "sex") + "\n          - {property: purposes, value: [equality_monitoring, ",
+        "person.sex.purposes: have equality_monitoring more than once",
+        at="          - {property: purposes, value: [equality_monitoring, ",
+    ),
     # --- rules
     Planted(
         "condition that does not parse",
@@ -394,6 +472,13 @@ PLANTED = (
         "code: north",
         "lack the partner northgate_skills",
         at="codes:",
+    ),
+    Planted(
+        "code without a label",
+        "codelists/yes_no.yaml",
+        "label: 'Yes'",
+        "label: ''",
+        "of yes says nothing",
     ),
     # --- the frame
     Planted("bad version", FRAME, 'version: "1.0"', "version: one", "should be a version in quotes"),
@@ -519,6 +604,28 @@ PLANTED = (
         "point_of_contact: castle",
         "is castle, which is no partner",
     ),
+    Planted(
+        "tables of another version",
+        CONTRACT,
+        'version: "1.0"',
+        'version: "1.1"',
+        'version: should be "1.0", as in agreement.yaml',
+    ),
+    Planted(
+        "clause that says nothing",
+        FRAME,
+        "title: Only what is needed",
+        "title: ' '",
+        "clauses.1.title: says nothing",
+    ),
+    Planted(
+        "period that no manifest can state",
+        FRAME,
+        "quarters: {from: 2026-Q1, to: 2028-Q4}",
+        "periods:\n    - {id: 2026/27, starts: 2026-01-01, ends: 2026-12-31}",
+        "calendar.periods.0.id: should be at most 20 letters",
+        at="- {id: 2026/27",
+    ),
     # --- partners
     Planted(
         "public body without a statutory gateway",
@@ -578,6 +685,8 @@ PLANTED = (
         "lies before member_from",
         at="member_to",
     ),
+    Planted("agency that is unknown", CASTLE, "agency: council", "agency: counsel", "should be voluntary, council"),
+    Planted("kind of partner that is unknown", CASTLE, "kind: council", "kind: city", "should be charity, council"),
     # --- grants
     Planted("grant on an unknown view", GRANT, "evidence.*", "evidence.people", "there is no measure of that name"),
     Planted(
@@ -605,6 +714,13 @@ PLANTED = (
         "purposes: are none",
     ),
     Planted("grant that names a purpose twice", GRANT, "equality_monitoring,", "joint_evidence,", "more than once"),
+    Planted(
+        "login that another grant has",
+        "grants/partnership_board.yaml",
+        "logins: [board_reader]",
+        "logins: [evaluation_analyst]",
+        "have evaluation_analyst, which grant evaluation_team has",
+    ),
     # --- mappings
     Planted(
         "mapping that leaves a column unmapped",
@@ -813,6 +929,34 @@ def test_agreement_yaml_that_cannot_be_read_hides_no_fault_of_another(sound: Pat
     assert [fault.file for fault in faults_in(folder)] == [FRAME, CASTLE, CONTRACT]
 
 
+@pytest.mark.parametrize(
+    ("edits", "told"),
+    [
+        (
+            {
+                "of: assessment_item.score": "of: assessment_item.mark",
+                "not_before: person.date": "not_before: person.day",
+            },
+            ["assessment.assessed_on.date_order_across", "assessment.total_score.total"],
+        ),
+        ({"heldBackShare, value: 0.": "heldBackShare, value: 7."}, ["customProperties.heldBackShare"]),
+        ({"logicalType: string\n        logicalTypeOptions: {maxLength: 80}": "logicalType: []"}, ["logicalType"]),
+    ],
+)
+def test_fault_hides_none_of_its_kind_and_breeds_none(
+    sound: Path, tmp_path: Path, edits: dict[str, str], told: list[str]
+) -> None:
+    folder = Path(shutil.copytree(sound, tmp_path / "agreement"))
+    text = (folder / CONTRACT).read_text(encoding="utf-8")
+    for old, new in edits.items():
+        assert old in text
+        text = text.replace(old, new, 1)
+    (folder / CONTRACT).write_text(text, encoding="utf-8")
+    entries = [fault.entry for fault in faults_in(folder)]
+    assert len(entries) == len(told)
+    assert all(entry.endswith(end) for entry, end in zip(entries, told, strict=True)), entries
+
+
 def test_loading_refuses_with_the_same_lines(sound: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(sound, tmp_path / "agreement"))
     spoil(folder, next(planted for planted in PLANTED if planted.kind == "misspelt treatment"))
@@ -832,6 +976,7 @@ def test_loading_does_not_depend_on_the_day(sound: Path, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("today", "told"),
     [
+        (date(2025, 11, 1), "dpia.completed: is 2025-11-14. Nothing is taken in before that"),
         (date(2026, 10, 1), "term.review: is due on 2026-11-30"),
         (date(2026, 12, 1), "term.review: was due on 2026-11-30"),
         (date(2027, 10, 1), "dpia.valid_to: lapses on 2027-11-13"),
@@ -858,6 +1003,19 @@ def test_purpose_that_nothing_serves_is_a_warning(tmp_path: Path) -> None:
     review = review_agreement(folder, TODAY)
     assert not review.faults
     assert any("is the purpose of no column" in str(warning) for warning in review.warnings)
+
+
+def test_table_that_no_workbook_can_have_is_a_warning(tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(default_agreement_folder(), tmp_path / "agreement"))
+    text = (folder / CONTRACT).read_text(encoding="utf-8")
+    (folder / CONTRACT).write_text(
+        text.replace("- name: cost\n", "- name: history\n").replace("cost.csv", "history.csv"), encoding="utf-8"
+    )
+    review = review_agreement(folder, TODAY)
+    assert not review.faults
+    (warning,) = (warning for warning in review.warnings if warning.file == CONTRACT)
+    assert (warning.entry, warning.line) == ("history", text[: text.index("- name: cost\n")].count("\n") + 1)
+    assert warning.what.startswith("a sheet of this name has another use")
 
 
 @pytest.mark.parametrize(
