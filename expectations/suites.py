@@ -361,8 +361,9 @@ _LOCKED = {
     "lock_configuration": "true",
     "preserve_insertion_order": "true",
     "threads": "1",
+    "temp_directory": "",
 }
-"""Nothing is read but what is handed over, and no statement can change that."""
+"""Nothing is read but what is handed over, nothing is written to the disk, and no statement can change that."""
 
 
 def _columns_beside(

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from intake.channels.channel import IGNORED_NAMES, READY
+from intake.channels.channel import READY, is_litter
 from protocol.errors import LinkarmsError
 
 if TYPE_CHECKING:
@@ -43,13 +43,15 @@ def seal_extract(extract: Path, public_key_file: Path, out: Path | None = None) 
     from pseudonymise.sealing import PublicKey
 
     try:
-        key = PublicKey.parse(public_key_file.read_text(encoding="utf-8"))
+        key = PublicKey.parse(public_key_file.read_text(encoding="utf-8-sig"))  # as Windows' editor saves it
     except (OSError, UnicodeDecodeError):
         raise LinkarmsError(
             "The file with the hub's public key cannot be read. Name it with --to; the coordinator gives it out."
         ) from None
     try:
         write, files = _plan(extract)
+        if extract.name in ("", ".."):  # the folder that one is in, or the one above
+            extract = extract.resolve()
         target = out or extract.with_name(f"{_stem(extract)}.sealed")
         size = _write(target, key, write)
     except OSError as error:
@@ -87,7 +89,7 @@ def _files(folder: Path) -> list[Path]:
     found = []
     for path in sorted(folder.iterdir()):
         name = path.name.lower()
-        if name.startswith(".") or name in IGNORED_NAMES or name == READY:
+        if is_litter(name) or name == READY:
             continue
         if not stat.S_ISREG(path.lstat().st_mode):
             raise LinkarmsError(

@@ -34,7 +34,7 @@ class Settings:
     """``embedded`` (the trial's own server), ``env:<NAME>`` (a variable that holds a PostgreSQL URL) or
     ``file:<path>`` (a file that holds one, such as a container's secret)."""
     environment: Mapping[str, str] = field(repr=False)
-    sealing_source: str = "env:LINKARMS_SEALING_KEYS"
+    sealing_source: str
     """Where the hub's sealing keys are: as for the keys; see :func:`pseudonymise.sealing.open_sealing_keys`."""
     scratch_folder: Path | None = None
     """Memory-backed storage in which sealed drops are opened; None for a private folder in the machine's shared

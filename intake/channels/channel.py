@@ -141,8 +141,13 @@ def file_kind(name: str) -> DropKind:
 def is_drop(name: str) -> bool:
     """False for what is still being written, for flags and settled drops, and for what systems leave behind."""
     lower = name.lower()
-    hidden = lower.startswith(".") or lower.endswith((".part", f".{READY}"))
-    return not hidden and lower not in {SETTLED, READY} and lower not in IGNORED_NAMES
+    return not is_litter(name) and not lower.endswith((".part", f".{READY}")) and lower not in {SETTLED, READY}
+
+
+def is_litter(name: str) -> bool:
+    """True for hidden files, for what operating systems leave behind, and for ``~$person.xlsx``, by which Excel marks
+    that a workbook is open."""
+    return (name.startswith((".", "~$")) and name != "..") or name.casefold() in IGNORED_NAMES
 
 
 def flag_names(name: str) -> tuple[str, ...]:

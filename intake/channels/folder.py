@@ -109,10 +109,11 @@ class FolderChannel:
                 path.mkdir(parents=True, exist_ok=True)
             earlier = _stayed_in(folder) - {drop.reference}
             _write_note(folder, outcome, on, earlier)
-            if again is not None and not _move(self.inbox / drop.name, folder, drop.kind):
-                _write_note(folder, outcome, on, earlier | {drop.reference})
+            # The flags before the drop: one left behind would call the next drop of that name complete.
             for flag in flag_names(drop.name):
                 _remove_flag(self.inbox / flag)
+            if again is not None and not _move(self.inbox / drop.name, folder, drop.kind):
+                _write_note(folder, outcome, on, earlier | {drop.reference})
         except OSError as error:
             raise NotYet(f"{drop.display} cannot be moved to '{SETTLED}': {_reason(error)}") from None
 

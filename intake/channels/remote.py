@@ -24,7 +24,6 @@ from typing import Protocol
 
 from intake.channels.channel import (
     ENDINGS,
-    IGNORED_NAMES,
     MOST_ENTRIES,
     NOTE,
     READY,
@@ -36,6 +35,7 @@ from intake.channels.channel import (
     file_kind,
     flag_names,
     is_drop,
+    is_litter,
     is_own_name,
     is_settled_id,
     noted_day,
@@ -230,10 +230,11 @@ class RemoteChannel:
             if survey is not None and survey.reference != drop.reference:
                 return
             self.store.put(f"{folder}/{NOTE}", write_note(outcome, on))
-            if survey is not None and not self._move(drop, folder, survey, settled_id):
-                self.store.put(f"inbox/{SETTLED}/{_STAYED}/{drop.reference}", write_note(outcome, on))
+            # The flags before the drop: one left behind would call the next drop of that name complete.
             for flag in flag_names(drop.name):
                 self._remove_flag(flag)
+            if survey is not None and not self._move(drop, folder, survey, settled_id):
+                self.store.put(f"inbox/{SETTLED}/{_STAYED}/{drop.reference}", write_note(outcome, on))
 
     def remove_expired(self, today: date, inbox_days: int) -> int:
         """Deletes what was settled ``inbox_days`` ago or earlier; returns how many settled entries are gone.
@@ -405,11 +406,15 @@ class RemoteChannel:
             before = {str(reference): datetime.fromisoformat(moment) for reference, moment in known.items()}
         except (OSError, ValueError, AttributeError, TypeError):
             before = {}
-        after = {reference: before.get(reference, now) for reference in references}
+        # A moment that is still to come is a clock's that was wrong.
+        after = {reference: min(before.get(reference, now), now) for reference in references}
         if after != before:
             self.seen.parent.mkdir(parents=True, exist_ok=True)
             text = json.dumps({reference: moment.isoformat() for reference, moment in sorted(after.items())})
-            write_whole(self.seen, text.encode())
+            # Steps of two submissions may look at once: each has a draft of its own, and the last one stays.
+            draft = self.seen.with_name(f".{self.seen.name}.{os.getpid()}")
+            write_whole(draft, text.encode())
+            draft.replace(self.seen)
         return after
 
 
@@ -430,7 +435,7 @@ def _is_harmless(name: str) -> bool:
 
 
 def _is_litter(parts: tuple[str, ...]) -> bool:
-    return any((part.startswith(".") and part != "..") or part.casefold() in IGNORED_NAMES for part in parts)
+    return any(is_litter(part) for part in parts)
 
 
 def _changed() -> NotYet:

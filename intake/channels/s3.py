@@ -7,7 +7,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, NoCredentialsError, PartialCredentialsError
+from botocore.exceptions import (
+    BotoCoreError,
+    NoCredentialsError,
+    ParamValidationError,
+    PartialCredentialsError,
+)
 from fsspec.asyn import sync
 from s3fs import S3FileSystem
 
@@ -220,6 +225,10 @@ class S3Store:
             raise
         except (NoCredentialsError, PartialCredentialsError):
             raise LinkarmsError(f"{which} needs a key and its secret. Set both in the connection.") from None
+        except (ValueError, ParamValidationError):
+            raise LinkarmsError(
+                f"{which} has an endpoint_url or region_name, or the channel's root a bucket, of which none can exist."
+            ) from None
         except (OSError, BotoCoreError) as error:
             code = _code(error)
             if code == "NoSuchBucket":

@@ -175,7 +175,7 @@ class SftpStore:
                 ftp.remove(temporary)
             # "x": a link that somebody put there in between is not followed.
             with ftp.open(temporary, "wbx") as file:
-                file.set_pipelined(True)
+                # Not pipelined: paramiko then never looks at the answers, so that a full disk would go unnoticed.
                 file.write(content)
             self._rename(temporary, self._path(path))
 
@@ -184,14 +184,21 @@ class SftpStore:
         with self._plain():
             self._make_folders(target.rpartition("/")[0])
             try:
-                self._ftp().posix_rename(self._path(source), self._path(target))
-            except PermissionError:
-                return False
+                self._move(self._path(source), self._path(target))
             except OSError as error:
-                if not _is_unsupported(error):
+                # Servers on top of object storage often answer a bare failure where a folder is to be renamed.
+                if not isinstance(error, PermissionError) and (not _is_bare(error) or self._is_broken()):
                     raise
-                self._ftp().rename(self._path(source), self._path(target))
+                return False
         return True
+
+    def _move(self, source: bytes, target: bytes) -> None:
+        try:
+            self._ftp().posix_rename(source, target)
+        except OSError as error:
+            if not _is_unsupported(error):
+                raise
+            self._ftp().rename(source, target)
 
     def finish_moves(self, notes: str) -> None:
         """Nothing to do: a rename is done or not."""
@@ -281,14 +288,23 @@ class SftpStore:
             why = "took too long to answer" if isinstance(error, TimeoutError) else "cannot be reached or broke off"
             raise NotYet(f"{which} {why}; it is tried again with the next run.") from None
 
+    def _is_broken(self) -> bool:
+        channel = self._open.ftp.get_channel() if self._open is not None else None
+        return channel is None or channel.closed
+
     def _close(self) -> None:
         if self._open is not None and getattr(self._open, "client", None) is not None:
             self._open.client.close()
         self._open = None
 
 
+def _is_bare(error: OSError) -> bool:
+    """Whether it is a server's answer that something failed, without a reason; or that the connection is closed."""
+    return error.errno is None and not isinstance(error, TimeoutError)
+
+
 def _is_unsupported(error: OSError) -> bool:
-    return error.errno is None and "unsupported" in str(error).lower()
+    return _is_bare(error) and "unsupported" in str(error).lower()
 
 
 def _raw(path: str) -> bytes:
@@ -317,9 +333,9 @@ def _list(ftp: paramiko.SFTPClient, path: bytes, most: int) -> list[tuple[bytes,
     try:
         while len(found) < most:
             kind, message = ftp._request(CMD_READDIR, handle)  # type: ignore[attr-defined]
-            if kind != CMD_NAME:
+            if kind != CMD_NAME or (count := message.get_int()) == 0:  # a server may answer nothing without an end
                 raise paramiko.sftp.SFTPError
-            for _ in range(message.get_int()):
+            for _ in range(count):
                 name = message.get_string()
                 message.get_string()  # the long form, for people
                 attributes = paramiko.SFTPAttributes._from_msg(message)  # type: ignore[attr-defined]

@@ -35,8 +35,9 @@ def create_sealing_key(rotate: bool) -> None:
     from pseudonymise.sealing import open_sealing_keys, write_sealing_keys
 
     settings, now = read_settings(), datetime.now(UTC)
-    is_new = not Path(settings.sealing_source.partition(":")[2]).exists()
-    if settings.sealing_source.startswith("file:"):
+    kind, _, path = settings.sealing_source.partition(":")
+    is_new = kind == "file" and not Path(path).exists()
+    if kind == "file":
         held = open_sealing_keys(settings.sealing_source, now=now, create=True)
     else:
         held = open_sealing(settings, now=now)

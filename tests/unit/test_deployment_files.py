@@ -7,8 +7,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 import yaml
+
+from intake.taking import Limits
+from pipeline.cli import main
+from pipeline.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -19,10 +24,50 @@ def compose() -> Any:
 
 
 def test_only_the_services_that_run_tasks_hold_the_keys_and_the_pipelines_log_in(compose: Any) -> None:
-    holders = {name for name, service in compose["services"].items() if "linkarms_keys" in service.get("secrets", ())}
-    assert holders == {"scheduler", "set-up"}
-    log_ins = {name for name, s in compose["services"].items() if "pipeline_database_url" in s.get("secrets", ())}
-    assert log_ins == holders
+    for secret in ("linkarms_keys", "linkarms_sealing_keys", "pipeline_database_url"):
+        holders = {name for name, service in compose["services"].items() if secret in service.get("secrets", ())}
+        assert holders == {"scheduler", "set-up"}, secret
+
+
+def test_settings_of_the_services_that_run_tasks_name_keys_and_database_as_secrets(compose: Any) -> None:
+    for name in ("scheduler", "set-up"):
+        settings = Settings.from_environment(compose["services"][name]["environment"])
+        assert settings.key_source == "file:/run/secrets/linkarms_keys"
+        assert settings.sealing_source == "file:/run/secrets/linkarms_sealing_keys"
+        assert settings.database_source == "file:/run/secrets/pipeline_database_url"
+
+
+def test_the_service_that_runs_tasks_has_memory_in_which_the_largest_extract_is_opened(compose: Any) -> None:
+    scheduler = compose["services"]["scheduler"]
+    assert in_bytes(scheduler["shm_size"]) > Limits().max_total_bytes
+    assert in_bytes(scheduler["deploy"]["resources"]["limits"]["memory"]) >= 2 * in_bytes(scheduler["shm_size"])
+
+
+def in_bytes(size: str) -> int:
+    return int(size.removesuffix("g")) << 30
+
+
+def test_no_service_of_ours_leaves_its_memory_on_the_disk_when_it_crashes(compose: Any) -> None:
+    ours = {name: service for name, service in compose["services"].items() if name != "database"}
+    assert {name for name, service in ours.items() if service["ulimits"] == {"core": 0}} == set(ours)
+
+
+def test_how_to_deploy_tells_how_to_make_every_secret_and_its_commands_take_what_is_written(compose: Any) -> None:
+    guide = (ROOT / "docs" / "how-to" / "deploy.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`(\w+)`", "".join(line for line in guide.splitlines() if line.startswith("   |"))))
+    assert set(compose["secrets"]) <= named
+    console = re.search(r"```console\n(.*?)```", guide, re.DOTALL)
+    assert console is not None
+    service, _, *arguments = console[1].replace("\\\n", " ").split("--rm ")[1].split()
+    read = {path.removeprefix("/run/secrets/") for path in arguments if path.startswith("/run/secrets/")}
+    assert read <= set(compose["services"][service]["secrets"])
+    command: Any = main
+    context = click.Context(main)
+    while isinstance(command, click.Group):
+        command = command.get_command(context, arguments.pop(0))
+    options = {name for parameter in command.params for name in parameter.opts}
+    assert {argument for argument in arguments if argument.startswith("--")} <= options
+    assert "--apply" in arguments
 
 
 def test_every_secret_that_a_service_uses_is_mounted_into_it_and_declared(compose: Any) -> None:

@@ -63,10 +63,13 @@ class FolderSide:
 
 
 class SlowServer(asyncssh.SFTPServer):
-    """Can be told to leave requests to read a file unanswered, and to refuse to let drops be moved."""
+    """Can be told to leave requests to read a file unanswered, to refuse to let drops be moved (plainly, or as servers
+    do that cannot), and to have no room."""
 
     held: "threading.Event"
     refusing: "threading.Event"
+    failing: "threading.Event"
+    full: "threading.Event"
 
     async def read(self, file_obj: object, offset: int, size: int) -> bytes:  # type: ignore[override]
         while self.held.is_set():
@@ -76,7 +79,14 @@ class SlowServer(asyncssh.SFTPServer):
     def posix_rename(self, oldpath: bytes, newpath: bytes) -> Any:
         if self.refusing.is_set() and not oldpath.endswith(b".part"):
             raise asyncssh.SFTPPermissionDenied("no")
+        if self.failing.is_set() and not oldpath.endswith(b".part"):
+            raise asyncssh.SFTPFailure("Failure")
         return super().posix_rename(oldpath, newpath)
+
+    def write(self, file_obj: object, offset: int, data: bytes) -> Any:
+        if self.full.is_set():
+            raise asyncssh.SFTPFailure("Failure")
+        return super().write(file_obj, offset, data)
 
 
 @dataclass
@@ -89,6 +99,8 @@ class SftpServer:
     port: int = 0
     held: threading.Event = field(default_factory=threading.Event)
     refusing: threading.Event = field(default_factory=threading.Event)
+    failing: threading.Event = field(default_factory=threading.Event)
+    full: threading.Event = field(default_factory=threading.Event)
     loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.new_event_loop)
     acceptor: Any = None
     connections: set[Any] = field(default_factory=set)
@@ -102,7 +114,8 @@ class SftpServer:
         """Accept connections, after :meth:`stop` again at the same port."""
 
         async def listen() -> Any:
-            factory = type("Slow", (SlowServer,), {"held": self.held, "refusing": self.refusing})
+            told = {name: getattr(self, name) for name in ("held", "refusing", "failing", "full")}
+            factory = type("Slow", (SlowServer,), told)
             connections, logins = self.connections, self.logins
 
             class Logins(asyncssh.SSHServer):

@@ -1,10 +1,12 @@
 """What can go wrong between two machines: outages, kills, wrong keys, hostile names, too much data."""
 
 import logging
+import multiprocessing
 import os
 import socket
 import threading
 import time
+import traceback
 import urllib.request
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -12,10 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import asyncssh
+import paramiko
 import pytest
+from paramiko.message import Message
+from paramiko.sftp import CMD_NAME, CMD_READDIR
 
 from intake.channels import Channel, Drop, DropKind, FetchedDrop
-from intake.channels.s3 import S3Store
+from intake.channels.remote import RemoteChannel
+from intake.channels.s3 import S3Login, S3Store
 from intake.channels.sftp import SftpStore
 from intake.taking import Limits, take_in
 from protocol.errors import LinkarmsError, NotYet
@@ -92,9 +98,9 @@ def test_settling_that_is_killed_at_any_request_is_finished_by_the_next_run(
         assert [each.reference for each in found] in ([decided.reference], [])
         for each in found:
             channel.settle(each, "sub-1", "accepted", DAY)
-        kept = {path for path in remote_side.read() if not path.endswith(".ready")}
+        # No flag is left either: it would call the partner's next drop of that name complete.
         content = {f"inbox/settled/sub-1/content/{name}" for name in ("manifest.yaml", "person.csv", "referral.csv")}
-        assert kept == {*content, "inbox/settled/sub-1/settled.json"}
+        assert set(remote_side.read()) == {*content, "inbox/settled/sub-1/settled.json"}
         assert channel.remove_expired(DAY + timedelta(days=30), 30) == 1
         for path in remote_side.read():
             remote_side.remove(path)
@@ -167,6 +173,44 @@ def test_receipt_is_there_whole_or_not_at_all_wherever_writing_is_killed(
         seen = {path: content for path, content in remote_side.read().items() if not path.endswith(".part")}
         assert seen == {"outbox/sub-1/receipt.html": b"first"}
     pytest.fail("writing sends more requests than were tried")
+
+
+def test_receipt_for_which_the_server_has_no_room_is_not_taken_for_written(sftp_side: SftpSide) -> None:
+    channel = sftp_side.channel()
+    channel.put_out("sub-1/receipt.html", b"first")
+    sftp_side.server.full.set()
+    for _ in range(2):
+        with pytest.raises(NotYet, match="connection harbour"):
+            channel.put_out("sub-1/receipt.html", b"second" * 20_000)
+    assert sftp_side.read()["outbox/sub-1/receipt.html"] == b"first"
+    sftp_side.server.full.clear()
+    channel.put_out("sub-1/receipt.html", b"second" * 20_000)
+    assert sftp_side.read() == {"outbox/sub-1/receipt.html": b"second" * 20_000}
+
+
+def look_often(seen: Path, own: str, most: int) -> None:
+    """What many runs note of an inbox with an ever new drop."""
+    for number in range(most):
+        RemoteChannel(S3Store(S3Login(CONNECTION), "", ""), seen)._remember([f"{own}-{number % 7}"], NOW)
+
+
+def test_steps_that_look_into_the_same_inbox_at_once_do_not_disturb_one_another(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    looks = [context.Process(target=look_often, args=(tmp_path / "seen.json", own, 1500)) for own in ("a", "b")]
+    for look in looks:
+        look.start()
+    for look in looks:
+        look.join(60)
+    assert [look.exitcode for look in looks] == [0, 0]
+    assert [path.name for path in tmp_path.iterdir()] == ["seen.json"]
+
+
+def test_moment_that_a_wrong_clock_noted_does_not_keep_a_drop_waiting(remote_side: Side) -> None:
+    drop(remote_side)
+    channel = remote_side.channel()
+    assert not channel.list_drops(NOW + timedelta(days=400))[0].ready
+    assert not only(channel).ready
+    assert channel.list_drops(NOW + timedelta(hours=1))[0].ready
 
 
 def test_sftp_server_that_stops_in_the_middle_is_told_plainly_and_used_again_when_it_is_back(tmp_path: Path) -> None:
@@ -326,6 +370,14 @@ def look_at_keys_after(endpoint: str, requests: bytes) -> None:
     urllib.request.urlopen(urllib.request.Request(url, data=requests, headers=headers, method="POST")).close()
 
 
+def test_endpoint_that_none_can_be_is_told_without_its_secret() -> None:
+    for endpoint, bucket in (("https://u:hunter2@bad host", "bucket"), ("https://127.0.0.1:1", "no bucket!")):
+        login = S3Login(CONNECTION, "hunter2", "hunter2", endpoint_url=endpoint, timeout=2)
+        with pytest.raises(LinkarmsError, match="of which none can exist") as error:
+            S3Store(login, bucket, "north").list_folder("inbox", 1)
+        assert "hunter2" not in "".join(traceback.format_exception(error.value))
+
+
 def test_no_secret_is_in_a_repr(sftp_side: SftpSide, s3_side: S3Side) -> None:
     text = sftp_side.server.user_key.export_private_key().decode()
     channels = (sftp_side.channel(private_key=text, passphrase="open sesame"), s3_side.channel(token="testtoken"))
@@ -356,6 +408,16 @@ def test_drop_that_may_not_be_moved_is_noted_and_not_listed_again(
     remote_side.channel().remove_expired(DAY + timedelta(days=30), 30)
     assert [each.name for each in remote_side.channel().list_drops(NOW)] == ["2026-Q2"]
     assert {path.split("/")[1] for path in remote_side.read()} == {"2026-Q2"}
+
+
+def test_drop_that_an_sftp_server_cannot_move_is_noted_and_not_listed_again(sftp_side: SftpSide) -> None:
+    drop(sftp_side)
+    channel = sftp_side.channel()
+    decided = only(channel)
+    sftp_side.server.failing.set()
+    channel.settle(decided, "sub-1", "accepted", DAY)
+    assert channel.list_drops(NOW) == ()
+    assert sftp_side.read()["inbox/2026-Q1/person.csv"] == b"a"
 
 
 def forbid_moving(side: Side, patch: pytest.MonkeyPatch) -> None:
@@ -544,6 +606,23 @@ def test_tree_without_an_end_is_listed_beside_its_neighbours(remote_side: Side, 
     assert remote_side.read() == {}
 
 
+def test_sftp_server_that_lists_nothing_without_an_end_is_given_up(
+    sftp_side: SftpSide, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drop(sftp_side)
+    real = paramiko.SFTPClient._request  # type: ignore[attr-defined]
+
+    def answer(self: paramiko.SFTPClient, kind: int, *arguments: object) -> tuple[int, Message]:
+        if kind == CMD_READDIR:
+            return CMD_NAME, Message(b"\0\0\0\0")
+        told: tuple[int, Message] = real(self, kind, *arguments)
+        return told
+
+    monkeypatch.setattr(paramiko.SFTPClient, "_request", answer)
+    with pytest.raises(NotYet, match="connection harbour"):
+        sftp_side.channel().list_drops(NOW)
+
+
 def test_note_of_a_move_that_names_another_place_moves_nothing(s3_side: S3Side) -> None:
     s3_side.write("outbox/receipt.json", b"a")
     s3_side.write(
@@ -568,6 +647,6 @@ def test_settled_folder_that_is_a_link_is_refused(sftp_side: SftpSide) -> None:
 @pytest.fixture
 def sftp_server(sftp_server: SftpServer) -> SftpServer:
     """The session's server, as each test of this module should find it."""
-    sftp_server.held.clear()
-    sftp_server.refusing.clear()
+    for told in (sftp_server.held, sftp_server.refusing, sftp_server.failing, sftp_server.full):
+        told.clear()
     return sftp_server

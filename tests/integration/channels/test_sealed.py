@@ -323,6 +323,15 @@ def command(world: World, *arguments: str) -> Result:
     return CliRunner().invoke(main, arguments, env=dict(world.settings.environment))
 
 
+def test_keys_that_are_kept_elsewhere_are_not_said_to_be_rotated(world: World) -> None:
+    text = (world.home / "secrets" / "linkarms.sealing").read_text("ascii")
+    environment = {**world.settings.environment, "LINKARMS_SEALING_KEYS": "env:HELD", "HELD": text}
+    assert CliRunner().invoke(main, ["keys", "sealing-create"], env=environment).exit_code == 0
+    ended = CliRunner().invoke(main, ["keys", "sealing-create", "--rotate"], env=environment)
+    assert ended.exit_code != 0
+    assert "change the variable or secret where it is kept" in ended.output
+
+
 def test_sealed_drop_waits_with_a_clear_word_where_there_is_no_memory_for_it(
     world: World, extract: Path, public_key: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -361,6 +370,18 @@ def test_command_seals_a_folder_and_says_what_to_do_with_it(world: World, extrac
     put(world, extract.with_name("2026-Q2.sealed"))
     (outcome,) = world.take_in(PARTNER)
     assert outcome.refusal is None
+
+
+@pytest.mark.parametrize(("here", "named"), [("", "."), (".hidden", "..")])
+def test_the_folder_that_one_is_in_can_be_sealed(
+    here: str, named: str, extract: Path, public_key: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (extract / here).mkdir(exist_ok=True)
+    monkeypatch.chdir(extract / here)
+    public_key.write_bytes(b"\xef\xbb\xbf" + public_key.read_bytes())  # as Windows' editor saves it
+    ended = CliRunner().invoke(main, ["seal", named, "--to", str(public_key)])
+    assert ended.exit_code == 0, ended.output
+    assert extract.with_name("2026-Q2.sealed").exists()
 
 
 def test_same_extract_is_packed_to_the_same_content(

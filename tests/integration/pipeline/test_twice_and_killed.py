@@ -4,7 +4,9 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +16,13 @@ import polars as pl
 import pytest
 
 from pipeline.files import make_private
-from pipeline.intake_steps import check_submission, load_submission, pseudonymise_submission, receive_submissions
+from pipeline.intake_steps import (
+    Submission,
+    check_submission,
+    load_submission,
+    pseudonymise_submission,
+    receive_submissions,
+)
 from protocol.errors import DefectFound, KeyUnavailable, NotYet, SubmissionRefused
 from pseudonymise.keys import open_key_ring
 from tests.integration.pipeline.world import LATER, NOW, World, drop_world, edit, make_world
@@ -238,6 +246,39 @@ def test_a_refused_submission_is_refused_by_every_step_that_is_run_again(world: 
         with pytest.raises(SubmissionRefused, match="refused before"):
             step(outcome.submission_id, world.settings, now=LATER)
     assert result_of(world) == before
+
+
+def test_a_drop_that_two_runs_take_in_at_once_is_loaded_once_and_leaves_nothing_waiting(
+    world: World, small: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.drop(PARTNER, **small)
+    submission_id = receive_submissions(PARTNER, world.settings, now=NOW)[0]["submission_id"]
+    check_submission(submission_id, world.settings, now=NOW)
+    pseudonymise_submission(submission_id, world.settings, now=NOW)
+    real = Submission.write
+    other = threading.Thread(target=finish, args=(submission_id, world))
+
+    def let_the_other_run_go_first(self: Submission, folder: Path) -> None:
+        # The other run loads between the question for the state and what is done on the answer, unless it has to wait.
+        other.start()
+        other.join(3)
+        real(self, folder)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Submission, "write", let_the_other_run_go_first)
+        receive_submissions(PARTNER, world.settings, now=LATER)
+    other.join(60)
+    world.take_in(PARTNER, now=LATER)
+    assert world.query("select state from governance.submission") == [("loaded",)]
+    assert world.counts()["facts.person"] == small["tables"]["person"].height
+    assert world.work() == []
+    assert world.waiting(PARTNER) == []
+
+
+def finish(submission_id: str, world: World) -> None:
+    """The last step of another run; where the submission was taken in anew it finds nothing and ends."""
+    with suppress(FileNotFoundError):
+        load_submission(submission_id, world.settings, now=NOW)
 
 
 def test_a_step_out_of_turn_loads_nothing(world: World, small: dict[str, Any]) -> None:

@@ -8,10 +8,11 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+import duckdb
 import polars as pl
 import pytest
 
-from expectations import CheckContext, check_tables, gate
+from expectations import CheckContext, check_tables, gate, suites
 from expectations.suites import Mode, ask_rules, compile_suite
 from protocol.errors import DefectFound
 from protocol.finding import Scope
@@ -366,3 +367,10 @@ def test_expectation_that_cannot_be_evaluated_is_named_without_its_trace(
         gate(result.accepted, changed, codelists, context, received=result.received)
     assert "person.nhs_number.pattern" in str(caught.value)
     assert caught.value.__context__ is None or "4857" not in str(caught.value.__context__)
+
+
+def test_the_database_that_looks_at_conditions_has_nowhere_to_put_cells_down() -> None:
+    with duckdb.connect(":memory:", config=dict(suites._LOCKED)) as connection:
+        assert connection.execute("select current_setting('temp_directory')").fetchall() == [("",)]
+        with pytest.raises(duckdb.Error):
+            connection.execute("set temp_directory = 'here'")
