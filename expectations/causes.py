@@ -127,6 +127,12 @@ _CURRENCY = Cause(
     _looks_like(r"^[+-]?[£$€]|[£$€]$|(?i)gbp"),
 )
 
+_IN_BRACKETS = Cause(
+    "number_in_brackets",
+    "These cells stand in brackets, as accounts show what is below nought. Write a minus sign in front of the number.",
+    _looks_like(r"^\([£$€]?[0-9][0-9,]*(?:\.[0-9]+)?\)$"),
+)
+
 _BESIDE_A_NUMBER = _looks_like(r"[0-9].*[^0-9.,+-]|[^0-9.,+-].*[0-9]")
 
 _CAUSES: dict[ColumnType, tuple[Cause, ...]] = {
@@ -181,7 +187,8 @@ _CAUSES: dict[ColumnType, tuple[Cause, ...]] = {
         ),
         Cause(
             "month_in_words",
-            "The month is written as a word. Write it as two digits.",
+            "The month is written as a word. Write the year with four digits, then the month and the day with two "
+            "each, joined by hyphens. In Excel, give the column the custom format yyyy-mm-dd.",
             _looks_like(rf"(?i)(?:{_MONTHS})"),
         ),
         Cause(
@@ -193,6 +200,7 @@ _CAUSES: dict[ColumnType, tuple[Cause, ...]] = {
     ColumnType.INTEGER: (
         *_NOT_A_VALUE,
         _SHORTENED_NUMBER,
+        _IN_BRACKETS,
         _CURRENCY,
         Cause(
             "thousands_mark",
@@ -211,6 +219,7 @@ _CAUSES: dict[ColumnType, tuple[Cause, ...]] = {
     ColumnType.DECIMAL: (
         *_NOT_A_VALUE,
         _SHORTENED_NUMBER,
+        _IN_BRACKETS,
         _CURRENCY,
         Cause(
             "thousands_mark",

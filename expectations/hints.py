@@ -22,6 +22,9 @@ from protocol.model import CodeList, ColumnType, Contract, Rule, RuleKind, Table
 SHOWN = 40
 """As many characters of a cell as are shown."""
 _NEAR = 0.6
+_NEARLY = 0.87
+"""One sign of eight is another one, or two have changed places."""
+_MOST_MISTYPED = 20
 _EXCEL_DAY_0 = date(1899, 12, 30)
 _YES, _NO = frozenset({"y", "t", "true", "1"}), frozenset({"n", "f", "false", "0"})
 _MONTHS = {
@@ -104,7 +107,7 @@ def _hints_of(
         elif rule.kind is RuleKind.PATTERN:
             nearest = _in_form(cell, rule)
         elif keys:
-            nearest = next(iter(difflib.get_close_matches(cell, keys, 1, _NEAR)), None)
+            nearest = _nearest_key(cell, keys, mistyped=finding.rows_affected <= _MOST_MISTYPED)
         yield Hint(row, _shorten(cell), nearest)
 
 
@@ -128,14 +131,32 @@ def _nearest_code(cell: str, rule: Rule, codelists: Sequence[CodeList]) -> str |
     for code in rule.codes:
         if simple == code or (simple and simple.lstrip("0") == code.lstrip("0")):
             return code
+    longer = {labels.get(word, word) for word in (*rule.codes, *labels) if simple and word.startswith(simple)}
+    if len(longer) == 1:
+        return longer.pop()
     near = difflib.get_close_matches(simple, [*rule.codes, *labels], 1, _NEAR)
     return labels.get(near[0], near[0]) if near else None
+
+
+def _nearest_key(cell: str, keys: Sequence[str], *, mistyped: bool = True) -> str | None:
+    """The only key that is nearly the same: another one may be another person's, so that a guess would do harm.
+
+    :param mistyped: False where so many are not found that it is rather the other file that lacks them.
+    """
+    near = difflib.get_close_matches(cell, keys, 2, _NEARLY) if mistyped else []
+    bare = {key for key in keys if _bare(key) == _bare(cell)}
+    return next(iter(bare or near)) if len(bare or near) == 1 else None
+
+
+def _bare(key: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", re.sub(r"\.0+$", "", key).lower()).lstrip("0")
 
 
 def _as_agreed(cell: str, type_: ColumnType | None, *, day_first: bool, month_first: bool) -> str | None:
     """The same value in the agreed form; None where it is not plain what was meant."""
     if type_ is ColumnType.DATE:
         return _as_date(cell, day_first=day_first, month_first=month_first)
+    cell = re.sub(r"^\((.*)\)$", r"-\1", cell)
     bare = re.sub(r"[\s£$€\u00a0]|(?<=[0-9]),(?=[0-9]{3}(?:[,.]|$))", "", cell)
     if type_ is ColumnType.INTEGER:
         match = re.fullmatch(r"([+-]?[0-9]{1,18})(?:\.0+)?", bare)

@@ -17,7 +17,9 @@ from enum import StrEnum
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
+from typing import IO
 
+import polars as pl
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from expectations.comparison import WAITING, Change, Comparison, EarlierSubmission, FaultChange, compare
@@ -106,6 +108,8 @@ class Receipt(Frozen):
     """The last day on which that version is taken for periods of the one after it; None for the newest."""
     sunset_notice: str | None = None
     """What the partner has to do before that day."""
+    only_checked: bool = False
+    """True where nothing was sent: the officer's own check of what would become of it."""
 
 
 def merge_findings(*several: Sequence[Finding]) -> tuple[Finding, ...]:
@@ -133,6 +137,7 @@ def build_receipt(
     version: str | None = None,
     sunset_notice: str | None = None,
     last: EarlierSubmission | None = None,
+    only_checked: bool = False,
 ) -> Receipt:
     """Put a receipt together; its state follows from the findings and counts.
 
@@ -141,6 +146,7 @@ def build_receipt(
     questions. ``previous_counts``: rows in force from the partner's earlier submission, by table. ``version``: that of
     the agreement that the submission states; one that the agreement does not know is not repeated. ``sunset_notice``
     follows from it where it is not given. ``last``: the partner's submission before this one, of whatever period.
+    ``only_checked``: nothing was sent, so that the receipt says what would be.
     """
     version = version if version in known_versions(agreement) else None
     if sunset_notice is None and version is not None:
@@ -191,23 +197,32 @@ def build_receipt(
         tables=lines,
         findings=findings,
         comparison=compare(last, findings, tuple(counts)) if last is not None and not unchanged else None,
-        next_steps=_next_steps(state, Kind(kind), held_back, findings),
-        how_to_correct=_how_to_correct(state, submission_id, partner),
+        next_steps=_next_steps(state, Kind(kind), held_back, findings, only_checked=only_checked),
+        how_to_correct=None if only_checked else _how_to_correct(state, submission_id, partner),
         contact=contact,
         inbox_days=agreement.retention.inbox_days,
-        what_happens_to_the_file=_what_happens(state, agreement.retention.inbox_days),
+        what_happens_to_the_file=_NOT_SENT if only_checked else _what_happens(state, agreement.retention.inbox_days),
         software_version=software_version,
         agreement_version_submitted=version,
         sunset=window.sunset if window is not None else None,
         sunset_notice=sunset_notice,
+        only_checked=only_checked,
     )
 
 
-def _next_steps(state: State, kind: Kind, held_back: int, findings: Sequence[Finding]) -> str:
+_NOT_SENT = "It was checked on your own machine. Nothing was sent, and nothing was kept."
+
+
+def _next_steps(
+    state: State, kind: Kind, held_back: int, findings: Sequence[Finding], *, only_checked: bool = False
+) -> str:
     if state is State.UNCHANGED:
         return "You need do nothing: this is the same submission as one that was taken in before."
     if state is State.ACCEPTED:
-        return "You need do nothing."
+        return "Send it: it has only been checked so far." if only_checked else "You need do nothing."
+    if state is State.ACCEPTED_WITH_ROWS_HELD_BACK and only_checked:
+        rows = "the row that has a fault" if held_back == 1 else f"the {held_back:,} rows that would be held back"
+        return f"Mend {rows}, check again, and then send it: it has only been checked so far."
     if state is State.ACCEPTED_WITH_ROWS_HELD_BACK:
         rows = "the row that was" if held_back == 1 else f"the {held_back:,} rows that were"
         return (
@@ -225,6 +240,8 @@ def _next_steps(state: State, kind: Kind, held_back: int, findings: Sequence[Fin
             "Check that the export is complete and send it again, or, if the fall in rows is right, tell the contact "
             "named on this page, who can let it through."
         )
+    if only_checked:
+        return "Mend what is listed below and check again before you send it: it has only been checked so far."
     again = "Mend what is listed below, export again and send it once more"
     if kind is Kind.NIL and not mendable:
         return "Nothing was taken in; your earlier submissions stay as they were."
@@ -279,6 +296,7 @@ def receipt_html(receipt: Receipt) -> bytes:
                 by_file.setdefault(None if of_all else finding.file, []).append(finding)
         if by_file:
             heading, words = (group.heading, group.words) if not refused else (group.if_refused, group.words_if_refused)
+            heading = group.if_checked if receipt.only_checked and group.if_checked else heading
             files = [(file, _by_mend(findings)) for file, findings in by_file.items()]
             groups.append((group, heading or group.heading, words or group.words, files))
     comparison = receipt.comparison
@@ -289,7 +307,7 @@ def receipt_html(receipt: Receipt) -> bytes:
             receipt=receipt,
             total=total,
             groups=groups,
-            verdict=_VERDICTS[receipt.state],
+            verdict=(_VERDICTS_OF_A_CHECK if receipt.only_checked else _VERDICTS)[receipt.state],
             changes={fault.code: fault for fault in comparison.faults} if comparison else {},
             fixed=_unique_by_place(comparison.of(Change.FIXED)) if comparison else (),
             many=len(receipt.findings) > _MANY,
@@ -371,6 +389,7 @@ class _Group:
     words: str
     scopes: tuple[Scope, ...]
     waiting: bool | None = None
+    if_checked: str = ""
     if_refused: str = ""
     words_if_refused: str = ""
 
@@ -379,7 +398,12 @@ class _Group:
 
 
 _GROUPS = (
-    _Group("Why it was refused", "Each of these alone stops the submission.", _REFUSING),
+    _Group(
+        "Why it was refused",
+        "Each of these alone stops the submission.",
+        _REFUSING,
+        if_checked="Why it would be refused",
+    ),
     _Group(
         "Rows held back",
         "The rest of the submission does not wait for these rows.",
@@ -405,6 +429,17 @@ _VERDICTS = {
 }
 
 
+_VERDICTS_OF_A_CHECK = {
+    State.ACCEPTED: ("good", "Would be accepted", "Nothing has been sent yet."),
+    State.ACCEPTED_WITH_ROWS_HELD_BACK: (
+        "part",
+        "Would be accepted, with rows held back",
+        "Nothing has been sent yet.",
+    ),
+    State.REFUSED: ("stop", "Would be refused", "Nothing has been sent yet."),
+}
+
+
 def _count(number: int | None) -> str:
     return "–" if number is None else f"{number:,}"
 
@@ -417,15 +452,36 @@ def _moment(moment: datetime) -> str:
     return f"{_day(moment)}, {moment:%H:%M} UTC"
 
 
+_LINES_AT_ONCE = 100_000
+
+
 def held_back_csv(result: CheckResult) -> bytes:
     """Every held-back row with every rule that it broke, for a spreadsheet: table, row, rule, how to mend.
 
     UTF-8 with a byte-order mark, which Excel needs. A cell that a spreadsheet would take for a formula is preceded by
     an apostrophe.
     """
+    sink = io.BytesIO()
+    write_held_back(result, sink)
+    return sink.getvalue()
+
+
+def write_held_back(result: CheckResult, sink: IO[bytes]) -> None:
+    """Write what :func:`held_back_csv` gives, little by little: with millions of lines it takes half a gigabyte."""
+    sink.write(f"{_csv_cells('table', 'row', 'rule', 'how to mend')}\r\n".encode("utf-8-sig"))
+    words = ["table", "rule", "mend"]
+    for lines in result.held_back.iter_slices(_LINES_AT_ONCE):
+        # Many lines say the same few things: each is written out once.
+        different = lines.select(words).unique(maintain_order=True)
+        cells = [(f"{_csv_cells(table)},", f",{_csv_cells(rule, mend)}\r\n") for table, rule, mend in different.rows()]
+        written = different.hstack(pl.DataFrame(cells, {"before": pl.String, "after": pl.String}, orient="row"))
+        texts = lines.join(written, on=words, how="left", maintain_order="left").select(
+            pl.concat_str("before", pl.col("row").cast(pl.String), "after")
+        )
+        texts.write_csv(sink, include_header=False, quote_style="never", line_terminator="")
+
+
+def _csv_cells(*cells: str) -> str:
     text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\r\n")
-    writer.writerow(["table", "row", "rule", "how to mend"])
-    for table, row, rule, mend in result.held_back.iter_rows():
-        writer.writerow([neutralise(table), row, neutralise(rule), neutralise(mend)])
-    return text.getvalue().encode("utf-8-sig")
+    csv.writer(text, lineterminator="\r\n").writerow([neutralise(cell) for cell in cells])
+    return text.getvalue().removesuffix("\r\n")

@@ -29,8 +29,9 @@ class Kind(StrEnum):
 class CheckContext:
     """The manifest's side of a check.
 
-    ``kind`` is ``full``, ``delta``, ``correction`` or ``nil``. For a delta, references may also be found in
-    ``known_keys`` (table -> frame with at least the referenced columns) or by ``find_known_keys``; where neither speaks
+    ``kind`` is ``full``, ``delta``, ``correction`` or ``nil``. ``other_periods``: those for which the extract may have
+    been made by mistake. For a delta, references may also be found in ``known_keys`` (table -> frame with at least the
+    referenced columns) or by ``find_known_keys``; where neither speaks
     of a parent table, references to it cannot be decided and a note says so. ``previous_counts`` holds the rows in
     force, by table, from the partner's earlier submission: a full one is compared with it. ``shrink_confirmed`` is set
     when a person has confirmed that a fall in rows is right. ``nil_tables`` were declared empty in the manifest.
@@ -43,6 +44,7 @@ class CheckContext:
     period: Period
     extracted_on: date
     kind: str = Kind.FULL
+    other_periods: tuple[Period, ...] = ()
     known_keys: Mapping[str, pl.DataFrame] = field(default_factory=dict, repr=False)
     find_known_keys: FindKnownKeys | None = field(default=None, repr=False)
     previous_counts: Mapping[str, int] = field(default_factory=dict)
@@ -61,8 +63,12 @@ class CheckContext:
 COLUMNS_MISSING = "file.columns_missing"
 """Code of the reader's finding whose columns the file does not have."""
 _ABSENT = frozenset({COLUMNS_MISSING, "mapping.column_missing", "mapping.required_column_missing"})
-_ROWS_LOST = frozenset({"file.cells", "file.quoting", "file.quoting_unclear", "file.shortened_numbers"})
+_ROWS_LOST = frozenset(
+    {"file.cells", "file.quoting", "file.quoting_unclear", "file.rows_missing", "file.shortened_numbers"}
+)
 """Codes of the reader's findings of scope FILE that leave so many rows out of a frame that none can be missed in it."""
+_NO_ROWS = frozenset({"file.totals_row", "file.headings_again"})
+"""Codes of the reader's findings of scope ROW about what is no row of the table, so that none is missed for it."""
 
 
 def with_reading(
@@ -77,7 +83,7 @@ def with_reading(
             continue
         if finding.code in _ABSENT:
             absent[finding.table] = absent.get(finding.table, frozenset()) | set(finding.columns)
-        elif finding.scope is Scope.ROW:
+        elif finding.scope is Scope.ROW and finding.code not in _NO_ROWS:
             rows[finding.table] = rows.get(finding.table, 0) + finding.rows_affected
         if finding.scope is Scope.FILE and (finding.table not in tables or finding.code in _ROWS_LOST):
             unread.add(finding.table)

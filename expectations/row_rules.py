@@ -20,10 +20,12 @@ from expectations.checked import (
     readable,
     value_of,
 )
+from expectations.comparison import WAITING
 from expectations.forms import POLARS_TYPES, read_cell
 from expectations.relations import check_totals_and_dates, find_incomplete_totals, follow_references
 from expectations.result import HELD_BACK_SCHEMA, CheckContext, CheckResult, TableCounts
-from expectations.submission_rules import FIRST_ROWS, figure_finding, work_out_figures
+from expectations.submission_rules import FIRST_ROWS, SubmissionFigure, figure_finding, work_out_figures
+from expectations.wrong_period import find_wrong_period
 from protocol.errors import AgreementError, DefectFound
 from protocol.finding import Finding, Scope
 from protocol.model import CodeList, Contract, Rule, RuleKind, Table
@@ -60,9 +62,10 @@ def check_tables(
         if table.name in tables:
             days = _find_days(table, tables, contract)
             checked[table.name] = _check_table(table, tables[table.name], codelists, manifest_context, days)
+    wrong_period = find_wrong_period(checked, manifest_context)
     check_totals_and_dates(checked, contract, manifest_context)
     unchecked = follow_references(checked, contract, manifest_context)
-    return _conclude(checked, contract, manifest_context, unchecked)
+    return _conclude(checked, contract, manifest_context, unchecked, wrong_period)
 
 
 # --- one table --------------------------------------------------------------------------------------------------------
@@ -364,8 +367,9 @@ def _conclude(
     contract: Contract,
     context: CheckContext,
     undecided: list[tuple[Table, Rule]],
+    of_all: Sequence[Finding],
 ) -> CheckResult:
-    findings: list[Finding] = []
+    findings = list(of_all)
     held_lists: list[pl.DataFrame] = []
     accepted: dict[str, pl.DataFrame] = {}
     counts: dict[str, TableCounts] = {}
@@ -382,9 +386,10 @@ def _conclude(
     findings.extend(_not_checked(table, rule) for table, rule in undecided)
     received = {name: count.received for name, count in counts.items()}
     held_counts = {name: count.held_back for name, count in counts.items()}
-    for figure in work_out_figures(accepted, received, held_counts, contract, context):
-        if not figure.holds:
-            findings.append(figure_finding(figure, context))
+    every_row = {name: one.frame.filter(~one.repeats) for name, one in checked.items()}
+    figures = work_out_figures(accepted, received, held_counts, contract, context, every_row)
+    broken = _without_what_follows([figure for figure in figures if not figure.holds], checked)
+    findings.extend(figure_finding(figure, context) for figure in broken)
     refused = any(finding.scope in (Scope.SUBMISSION, Scope.FILE) for finding in findings)
     return CheckResult(
         accepted={} if refused else accepted,
@@ -394,6 +399,33 @@ def _conclude(
         counts=counts,
         undecided={} if refused else find_incomplete_totals(checked, accepted, contract),
     )
+
+
+def _without_what_follows(broken: Sequence[SubmissionFigure], checked: Mapping[str, Checked]) -> list[SubmissionFigure]:
+    """The figures without those that too many rows of a table are held back only since they wait for rows of another
+    one, of which the same is told before."""
+    told: list[SubmissionFigure] = []
+    refused: set[str] = set()
+    for figure in broken:
+        if figure.rule.kind is RuleKind.HELD_BACK_SHARE:
+            own, parents = _own_faults(checked[figure.table.name])
+            follows = bool(parents & refused) and own <= (figure.most or 0) * checked[figure.table.name].frame.height
+            refused.add(figure.table.name)
+            if follows:
+                continue
+        told.append(figure)
+    return told
+
+
+def _own_faults(checked: Checked) -> tuple[int, set[str]]:
+    """How many rows have a fault of their own, and the tables for whose rows others wait."""
+    own, parents = none_of(checked.frame.height), set()
+    for fault in checked.faults.values():
+        if fault.code.endswith(WAITING):
+            parents.add(fault.other_table or "")
+        elif fault.scope is not Scope.NOTE:
+            own = own | fault.broken
+    return int(own.sum()), parents
 
 
 def _in_order(checked: Checked) -> list[Fault]:

@@ -56,16 +56,23 @@ def work_out_figures(
     held_back: Mapping[str, int],
     contract: Contract,
     context: CheckContext,
+    every_row: Mapping[str, pl.DataFrame] | None = None,
 ) -> tuple[SubmissionFigure, ...]:
     """All figures that the contract's submission rules speak of, in the contract's order.
 
     Completeness and row counts are those of the accepted rows, since these are what the pool would get. A delta is
-    not held to row counts: it may rightly be small. A table declared nil has no row count to keep, and a table without
-    rows has no share.
+    not held to row counts: it may rightly be small. A table declared nil has no row count to keep, neither has one
+    whose file is missing or could not be read, and a table without rows has no share.
+
+    ``every_row``: frames with all rows received. Of a table that is refused for the rows held back, these are counted,
+    so that nothing is told as missing only because it was held back.
     """
     figures: list[SubmissionFigure] = []
+    excused = context.nil_tables | context.unread_tables
     for table in contract.tables:
         frame = kept_rows(accepted[table.name]) if table.name in accepted else None
+        if every_row is not None and table.name in every_row and _too_many(table, received, held_back):
+            frame = kept_rows(every_row[table.name])
         for rule in table.rules:
             if rule.kind is RuleKind.HELD_BACK_SHARE and rule.share is not None:
                 rows = received.get(table.name, 0)
@@ -89,9 +96,16 @@ def work_out_figures(
                             first_rows=tuple(empty.head(FIRST_ROWS).to_list()),
                         )
                     )
-            elif rule.kind is RuleKind.ROW_COUNT and context.replaces and table.name not in context.nil_tables:
+            elif rule.kind is RuleKind.ROW_COUNT and context.replaces and table.name not in excused:
                 figures.extend(_row_figures(rule, table, frame, context))
     return tuple(figures)
+
+
+def _too_many(table: Table, received: Mapping[str, int], held_back: Mapping[str, int]) -> bool:
+    """True where more rows of a table are held back than the agreement lets pass."""
+    rows, held = received.get(table.name, 0), held_back.get(table.name, 0)
+    shares = [rule.share for rule in table.rules if rule.kind is RuleKind.HELD_BACK_SHARE and rule.share is not None]
+    return rows > 0 and any(held > share * rows for share in shares)
 
 
 def _row_figures(

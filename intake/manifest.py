@@ -225,14 +225,15 @@ def _check(
 ) -> tuple[Manifest | None, tuple[Finding, ...]]:
     findings: list[Finding] = []
     known = tuple(Manifest.model_fields)
+    examples = _EXAMPLES | {"partner": partner.id, "agreement_version": contract.version}
     findings += _unknown_entries(entries, known)
 
     def text(name: str, pattern: re.Pattern[str]) -> str | None:
         value = entries.get(name)
         if value is None or value == "":
-            findings.append(_finding("manifest.entry_missing", name=name, example=_EXAMPLES[name]))
+            findings.append(_finding("manifest.entry_missing", name=name, example=examples[name]))
         elif not isinstance(value, str) or not pattern.fullmatch(value.strip()):
-            findings.append(_finding("manifest.entry_form", name=name, example=_EXAMPLES[name]))
+            findings.append(_finding("manifest.entry_form", name=name, example=examples[name]))
         else:
             return value.strip()
         return None
@@ -328,9 +329,7 @@ def _read_day(value: str | None) -> date | None:
 
 
 _EXAMPLES = {
-    "partner": "harbour_trust",
     "period": "2026-Q1",
-    "agreement_version": "1.0",
     "kind": "full",
     "supersedes": "sub-0123456789abcdef0123",
     "extracted_on": "2026-04-03",

@@ -101,14 +101,17 @@ def _read_table(
     body = read_body(opened, columns)
     frame, more = settle_columns(body.frame, place)
     found += more
-    frame, totals = _take_totals(frame, place)
+    frame, no_rows = _take_totals(frame, table, place)
+    frame, again = _take_repeated_headings(frame, table, place)
+    no_rows += again
     if file.sheet is not None:
         if not body.rows_found and table.optional:
             return None, found  # an empty sheet of the template is work that the partner does not do
         frame, shortened = _take_shortened(frame, table, place)
         found += shortened
-    found += check_row_count(table, place, body, manifest, required=required, totals=len(totals))
-    found += [*body.findings, *totals]
+    others = sum(finding.rows_affected for finding in no_rows)
+    found += check_row_count(table, place, body, manifest, required=required, others=others)
+    found += [*body.findings, *no_rows]
     return complete(frame, table), found
 
 
@@ -303,12 +306,22 @@ def guess_headings(taken: TakenDrop, contract: Contract, findings: Sequence[Find
 
 
 def _told(misspelt: Mapping[int, str]) -> str:
-    told = [f"that of column {number + 1} should be {name}" for number, name in misspelt.items()]
+    told = [f"that of column {column_letters(number)} should be {name}" for number, name in misspelt.items()]
     return ", ".join(told)
 
 
+def column_letters(number: int) -> str:
+    """What a spreadsheet program calls a column, which is counted from 0 here: A to Z, AA and so on."""
+    letters = ""
+    number += 1
+    while number:
+        number, letter = divmod(number - 1, 26)
+        letters = chr(ord("A") + letter) + letters
+    return letters
+
+
 def _numbered(numbers: Sequence[int]) -> str:
-    texts = [str(number + 1) for number in numbers[:20]]
+    texts = [column_letters(number) for number in numbers[:20]]
     more = f" and {len(numbers) - 20} more" if len(numbers) > 20 else ""
     if len(texts) == 1:
         return f"Column {texts[0]}"
@@ -360,17 +373,42 @@ def _likeness(sample: pl.DataFrame, table: Table) -> float:
     return sum(told) / len(told) if told else 1.0
 
 
-def _take_totals(frame: pl.DataFrame, place: Place) -> tuple[pl.DataFrame, list[Finding]]:
-    """The frame without a last row that is a total of those above it, and the finding that says so."""
+def _take_totals(frame: pl.DataFrame, table: Table, place: Place) -> tuple[pl.DataFrame, list[Finding]]:
+    """The frame without a last row that is a total of those above it, and the finding that says so.
+
+    It begins with a word such as Total, or nothing but numbers stand in it, and no key.
+    """
     if frame.height < 2:
         return frame, []
-    last = frame.tail(1).drop(ROW).row(0)
-    first = next((cell for cell in last if cell is not None), None)
-    filled = sum(cell is not None for cell in last)
-    if first is None or not _TOTAL.fullmatch(first) or 2 * (filled - 1) > len(last) - 1:
+    last = {name: cell for name, cell in frame.tail(1).drop(ROW).row(0, named=True).items() if cell is not None}
+    figures = {column.name for column in table.columns if column.type in (ColumnType.INTEGER, ColumnType.DECIMAL)}
+    first = next(iter(last.values()), "")
+    named = _TOTAL.fullmatch(first) and 2 * (len(last) - 1) <= frame.width - 2
+    if not named and not (last and last.keys() <= figures - set(table.key)):
         return frame, []
     row = frame[ROW][-1]
     return frame.head(-1), [_finding("file.totals_row", place, scope=Scope.ROW, rows_affected=[row], row=row)]
+
+
+def _take_repeated_headings(frame: pl.DataFrame, table: Table, place: Place) -> tuple[pl.DataFrame, list[Finding]]:
+    """The frame without rows that are headings once more: labels below the names, or those of a file pasted below."""
+    names = [name for name in table.column_names if name in frame.columns]
+    least = max(2, len(names) // 2)
+    if len(names) < 2 or frame.is_empty():
+        return frame, []
+    same = {name: pl.col(name).str.to_lowercase().is_in([name, table.column(name).label.lower()]) for name in names}
+    # No row has half of its cells like that unless the middle one or one of the first few is.
+    some = frame.filter(pl.any_horizontal(same[name] for name in names[: len(names) - least + 1]).fill_null(False))
+    if some.is_empty():
+        return frame, []
+    headings = some.filter(pl.sum_horizontal(each.fill_null(False) for each in same.values()) >= least)
+    if headings.is_empty():
+        return frame, []
+    rows = headings[ROW].to_list()
+    scope = Scope.ROW if len(rows) <= MOST_SHOWN else Scope.FILE
+    return frame.filter(~pl.col(ROW).is_in(rows)), [
+        _finding("file.headings_again", place, scope=scope, rows_affected=rows)
+    ]
 
 
 def _take_shortened(frame: pl.DataFrame, table: Table, place: Place) -> tuple[pl.DataFrame, list[Finding]]:
@@ -397,21 +435,23 @@ def _take_shortened(frame: pl.DataFrame, table: Table, place: Place) -> tuple[pl
 
 
 def check_row_count(
-    table: Table, place: Place, body: Body, manifest: Manifest, *, required: bool, totals: int = 0
+    table: Table, place: Place, body: Body, manifest: Manifest, *, required: bool, others: int = 0
 ) -> list[Finding]:
     """The rows found against those that the manifest declares; nothing where nobody can tell where rows end.
 
-    :param totals: rows among them that are a total of the others, which a manifest may count or not.
+    :param others: rows among them that are none of the table's, which a manifest may count or not: totals, headings.
     """
     if any(finding.code == "file.quoting_unclear" for finding in body.findings):
         return []
-    found = body.rows_found - totals
+    found = body.rows_found - others
     if table.name in manifest.nil_tables:
         return [_finding("file.declared_nil", place, found=found)] if found else []
     declared = manifest.tables.get(table.name)
     if declared is None:
         return [_finding("file.undeclared_rows", place, found=found)] if required else []
     if declared not in (found, body.rows_found):
+        if found < declared:
+            return [_finding("file.rows_missing", place, declared=declared, found=found, missing=declared - found)]
         return [_finding("file.row_count", place, declared=declared, found=found)]
     return []
 
@@ -424,8 +464,8 @@ def choose_files(taken: TakenDrop, agreed: Sequence[str]) -> tuple[dict[str, Tak
     missing = [name for name in agreed if name not in chosen]
     findings = []
     for number, file in enumerate(taken.files, start=1):
-        if file.name.casefold() in wanted:
-            continue
+        if file.name.casefold() in wanted or (file.sheet is not None and not file.size):
+            continue  # an empty sheet, as spreadsheet programs put into every new workbook, sends nothing
         likeness = [(_alike(_simple(_stem(file.name)), _simple(_stem(name))), name) for name in missing]
         ratio, near = max(likeness, default=(0.0, ""))
         if ratio >= _NEAR:
@@ -433,17 +473,21 @@ def choose_files(taken: TakenDrop, agreed: Sequence[str]) -> tuple[dict[str, Tak
             missing.remove(near)
         name = _stem(near) if file.sheet else near
         hint = f"; is it meant to be {name}?" if ratio >= _NEAR else "."
-        which = f"Sheet {file.sheet} of the workbook" if file.sheet else f"File {number} of {len(taken.files)}"
-        sentence, mend = _FAULTS["drop.unknown_sheet" if file.sheet else "drop.unknown_file"]
+        which = f"Sheet {file.sheet} of the workbook" if file.sheet else _which(number, taken)
+        code = "drop.unknown_sheet" if file.sheet else "drop.unknown_file"
+        sentence, mend = _FAULTS[code]
+        if ratio >= _NEAR:
+            mend = f"Call it {name} if it is; if not, leave it out: nothing is taken that the agreement does not name."
         findings.append(
-            Finding(
-                code="drop.unknown_sheet" if file.sheet else "drop.unknown_file",
-                scope=Scope.SUBMISSION,
-                sentence=sentence.format(which=which, hint=hint),
-                mend=mend,
-            )
+            Finding(code=code, scope=Scope.SUBMISSION, sentence=sentence.format(which=which, hint=hint), mend=mend)
         )
     return chosen, findings
+
+
+def _which(number: int, taken: TakenDrop) -> str:
+    """A .csv file by its place among them, since its name may be anything."""
+    files = sum(file.sheet is None for file in taken.files)
+    return f"Number {number} of the {files} .csv files (in order of name)" if files > 1 else "The .csv file"
 
 
 def find_unknown_files(taken: TakenDrop, agreed: Sequence[str]) -> list[Finding]:
@@ -457,7 +501,7 @@ def _stem(name: str) -> str:
 
 _FAULTS: dict[str, tuple[str, str]] = {
     "drop.unknown_file": (
-        "{which} (in order of name) is not one of the agreed files{hint}",
+        "{which} is not one of the agreed files{hint}",
         "Leave it out, or give it the agreed name; nothing is taken that the agreement does not name.",
     ),
     "drop.unknown_sheet": (
@@ -511,6 +555,10 @@ _FAULTS: dict[str, tuple[str, str]] = {
         "Row {row}, the last one of {file}, seems to be a total of the rows above it.",
         "Delete the row; only rows of the table itself may be in the file.",
     ),
+    "file.headings_again": (
+        "In {file}, headings stand a second time among the rows.",
+        "Delete these rows; the headings belong into row 1 and nowhere else.",
+    ),
     "file.column_twice": (
         "{file} has more than one column {names}.",
         "Keep the one that is right.",
@@ -529,7 +577,13 @@ _FAULTS: dict[str, tuple[str, str]] = {
     ),
     "file.row_count": (
         "The manifest counts {declared} rows of {file}, but the file has {found}.",
-        "Check that the file was exported and copied whole; then correct the number in the manifest.",
+        "Check that nothing was put in or pasted twice; then correct the number in the manifest.",
+    ),
+    "file.rows_missing": (
+        "The manifest counts {declared} rows of {file}, but the file has {found}: {missing} are missing. What refers "
+        "to them was not looked for.",
+        "Look whether a filter was left on when the file was saved, or whether it broke off while it was copied, and "
+        "save or export it again. Only if the file is whole, correct the number in the manifest.",
     ),
 }
 

@@ -48,8 +48,9 @@ def speak_of_sheets(findings: Sequence[Finding], taken: TakenDrop) -> tuple[Find
     names = re.compile(rf"\b({'|'.join(map(re.escape, called))})\b")
 
     def say(text: str) -> str:
-        text = names.sub(lambda found: f"the {called[found.group(1)]}", text)
-        return text[:1].upper() + text[1:]
+        said = names.sub(lambda found: f"the {called[found.group(1)]}", text)
+        # A sentence may also begin with the name of a column, which has no capitals.
+        return said[:1].upper() + said[1:] if names.match(text) else said
 
     return tuple(
         finding.model_copy(

@@ -18,14 +18,14 @@ import unicodedata
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from io import FileIO
 from pathlib import Path
 from typing import IO, Any
 
-from intake.channels.channel import IGNORED_NAMES, READY, FetchedDrop
+from intake.channels.channel import READY, FetchedDrop, is_litter
 from intake.workbook import WorkbookLimits, convert_workbook, read_manifest_sheet
 from protocol.errors import NotYet
 from protocol.finding import Finding, Scope
@@ -38,6 +38,8 @@ _WORKBOOK_ENDING = ".xlsx"
 _WORKBOOK = "workbook.xlsx"
 """What a workbook counts as in the digest of the content: its own name says nothing."""
 _MANIFEST_NAMES = frozenset({"manifest.yaml", "manifest.yml", "manifest.json"})
+_MANIFEST_STARTS = ("manifest.txt", *(f"{name}." for name in sorted(_MANIFEST_NAMES)))
+"""How a manifest is called that an editor saved as text."""
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 """A link is refused, and a pipe that poses as a file cannot make us wait."""
 _ARCHIVE_FAULTS = (
@@ -321,14 +323,16 @@ def _folder_entry(parts: tuple[str, ...], folder: Path, status: os.stat_result) 
         size=status.st_size,
         packed=status.st_size,
         changed_on=_day(status.st_mtime),
-        open=lambda: _open_plain(folder.joinpath(*parts)),
+        open=lambda: _open_plain(folder, *parts),
         faults=faults,
     )
 
 
-def _open_plain(path: Path) -> IO[bytes]:
+def _open_plain(path: Path, *parts: str) -> IO[bytes]:
+    """A plain file, or one below a folder. No link is followed, not even one that takes the folder's place meanwhile:
+    it could lead into another partner's inbox."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | _NO_FOLLOW)
+        descriptor = _open_below(path, parts) if parts else os.open(path, os.O_RDONLY | _NO_FOLLOW)
     except (PermissionError, FileNotFoundError):
         raise
     except OSError:
@@ -338,6 +342,20 @@ def _open_plain(path: Path) -> IO[bytes]:
         file.close()
         raise NotYet("the drop changed while it was read; it will be taken when it has come to rest")
     return file
+
+
+def _open_below(folder: Path, parts: Sequence[str]) -> int:
+    if os.open not in os.supports_dir_fd:  # Windows, where a data officer checks an extract of their own
+        return os.open(folder.joinpath(*parts), os.O_RDONLY | _NO_FOLLOW)
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    for number, part in enumerate(parts, start=1):
+        above = descriptor
+        try:
+            flags = _NO_FOLLOW if number == len(parts) else os.O_DIRECTORY | os.O_NOFOLLOW
+            descriptor = os.open(part, os.O_RDONLY | flags, dir_fd=above)
+        finally:
+            os.close(above)
+    return descriptor
 
 
 def _take_workbook(
@@ -435,7 +453,8 @@ def _take_entries(
     entries: list[_Entry], staging: Path, limits: Limits, drop: FetchedDrop, partner: Partner
 ) -> tuple[TakenDrop | None, tuple[Finding, ...]]:
     entries = [entry for entry in _without_top_folder(entries) if entry.parts[-1].casefold() != READY]
-    entries.sort(key=lambda entry: tuple(_compose(part) for part in entry.parts))
+    # As a file manager shows them, so that a person finds a file by its number.
+    entries.sort(key=lambda entry: tuple((_fold(part), _compose(part)) for part in entry.parts))
     findings = tuple(_look_over(entries, limits))
     if findings:
         return None, findings
@@ -545,6 +564,8 @@ def _look_over(entries: list[_Entry], limits: Limits) -> Iterator[Finding]:
                 codes.add("drop.manifest_size")
         elif name.casefold().endswith(_WORKBOOK_ENDING):
             workbooks += 1
+        elif name.casefold().startswith(_MANIFEST_STARTS) and not name.casefold().endswith(".csv"):
+            codes.add("drop.manifest_name")
         elif not name.casefold().endswith(".csv"):
             codes.add("drop.ending")
         elif not _SAFE_CSV_NAME.fullmatch(name) and "drop.path" not in codes:
@@ -611,7 +632,7 @@ def _digest_of(value: object) -> str:
 
 def _is_litter(parts: tuple[str, ...]) -> bool:
     """Hidden files, and what operating systems leave in folders and archives."""
-    return any((part.startswith(".") and part != "..") or part.casefold() in IGNORED_NAMES for part in parts)
+    return any(is_litter(part) for part in parts)
 
 
 def _compose(name: str) -> str:
@@ -697,6 +718,11 @@ _FAULTS: dict[str, tuple[str, str]] = {
     "drop.ending": (
         "{which} is neither a .csv file, nor the workbook (.xlsx), nor the manifest.",
         "Send the agreed .csv files or the template workbook, and manifest.yaml; no documents or archives inside.",
+    ),
+    "drop.manifest_name": (
+        "{which} seems to be the manifest, saved with another ending.",
+        "Call it manifest.yaml. Where endings are hidden, let the file manager show them first: an editor may have "
+        "added .txt.",
     ),
     "drop.file_name": (
         "{which} has a name with characters that are not allowed.",

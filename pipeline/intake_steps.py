@@ -273,37 +273,47 @@ def _receive_into(
     submission = Submission(
         taken.submission_id, partner.id, drop.reference, taken.content_digest, now, manifest, laid_out.sealed_as
     )
-    with open_engine(settings).begin() as conn:
-        state = register_received(conn, submission.record)
-    final = settings.work(submission.submission_id)
-    if state in _REFUSED_AGAIN and not (final / SUBMISSION).exists():
-        refuse(submission.submission_id, manifest, (_REFUSED_AGAIN[state],))
-    if state != "received" and (final / SUBMISSION).exists():
+    state = _lay_down(submission, staging, settings)
+    if state == "received":
+        return submission
+    with suppress(FileNotFoundError):
         return Submission.read(settings, submission.submission_id)  # loaded by a run that ended before the receipt
-    if state != "received":
-        receipt = build_receipt(
-            submission_id=submission.submission_id,
-            partner=partner,
-            period=manifest.period,
-            kind=manifest.kind.value,
-            agreement=agreement,
-            version=manifest.agreement_version,
-            received_at=now,
-            decided_at=now,
-            counts={},
-            findings=(),
-            contact=agreement.coordinator,
-            software_version=SOFTWARE_VERSION,
-            unchanged=True,
-        )
-        channel.put_out(f"{submission.submission_id}/unchanged.html", receipt_html(receipt))
-        channel.settle(drop, submission.submission_id, "unchanged", now.date())
-        return None
-    submission.write(staging)
+    if state in _REFUSED_AGAIN:
+        refuse(submission.submission_id, manifest, (_REFUSED_AGAIN[state],))
+    receipt = build_receipt(
+        submission_id=submission.submission_id,
+        partner=partner,
+        period=manifest.period,
+        kind=manifest.kind.value,
+        agreement=agreement,
+        version=manifest.agreement_version,
+        received_at=now,
+        decided_at=now,
+        counts={},
+        findings=(),
+        contact=agreement.coordinator,
+        software_version=SOFTWARE_VERSION,
+        unchanged=True,
+    )
+    channel.put_out(f"{submission.submission_id}/unchanged.html", receipt_html(receipt))
+    channel.settle(drop, submission.submission_id, "unchanged", now.date())
+    return None
+
+
+def _lay_down(submission: Submission, staging: Path, settings: Settings) -> str:
+    """Register a submission and, where there is work to do on it, make ``staging`` its working folder; gives its state.
+
+    Both under its lock: were it loaded by another run in between, the folder would wait for steps that never come.
+    """
     with locked(settings.lock(submission.submission_id)):
-        remove_folder(final)
-        staging.rename(final)
-    return submission
+        with open_engine(settings).begin() as conn:
+            state = register_received(conn, submission.record)
+        if state == "received":
+            submission.write(staging)
+            final = settings.work(submission.submission_id)
+            remove_folder(final)
+            staging.rename(final)
+    return state
 
 
 def _unfinished(partner_id: str, settings: Settings) -> Sequence[Submission]:
@@ -418,6 +428,7 @@ def _check(submission_id: str, settings: Settings, fewer_rows_confirmed: bool, n
                     period=agreement.calendar.period(manifest.period),
                     extracted_on=manifest.extracted_on,
                     kind=manifest.kind.value,
+                    other_periods=agreement.calendar.periods,
                     find_known_keys=_find_known_keys(conn, partner, contract, agreement, settings, now),
                     previous_counts=previous,
                     nil_tables=frozenset(manifest.nil_tables),

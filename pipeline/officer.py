@@ -16,14 +16,14 @@ from pathlib import Path
 import polars as pl
 
 from expectations.hints import Hint, LocalHints, work_out_hints
-from expectations.receipt import Receipt, build_receipt, held_back_csv, merge_findings, receipt_html, receipt_json
+from expectations.receipt import Receipt, build_receipt, merge_findings, receipt_html, receipt_json, write_held_back
 from expectations.result import CheckContext, CheckResult, count_unread_rows, with_reading
 from intake.channels.channel import FetchedDrop
 from intake.manifest import Manifest, assume_manifest, read_manifest, stated_partner
 from intake.reading import HeadingGuess, guess_headings
 from intake.submission import read_submission, speak_of_sheets
 from intake.taking import Limits, TakenDrop, identify, take_in
-from pipeline.files import write_atomically
+from pipeline.files import open_private, write_atomically
 from pipeline.resources import SOFTWARE_VERSION
 from pipeline.version_checks import check_in_version
 from protocol.errors import LinkarmsError
@@ -46,8 +46,8 @@ class OfficerCheck:
     """What a check found. ``hints`` and ``headings`` hold the partner's own cells and headings: for the screen only."""
 
     receipt: Receipt
-    held_back: bytes | None
-    """The list of held-back rows as CSV; None where there is none."""
+    result: CheckResult | None
+    """What became of the rows, of which the list of held-back rows is written; None where no row could be read."""
     hints: dict[Finding, tuple[Hint, ...]]
     headings: tuple[HeadingGuess, ...]
     assumed: tuple[str, ...] = ()
@@ -180,6 +180,7 @@ def _check_rows(
             period=_period(agreement, manifest.period),
             extracted_on=manifest.extracted_on,
             kind=manifest.kind.value,
+            other_periods=agreement.calendar.periods,
             nil_tables=frozenset(manifest.nil_tables),
         )
         return with_reading(context, found, tables)
@@ -224,11 +225,11 @@ def _conclude(
         contact=agreement.coordinator,
         software_version=SOFTWARE_VERSION,
         version=manifest.agreement_version if manifest is not None else None,
+        only_checked=True,
     )
-    held_back = held_back_csv(read.result) if read.result is not None and read.result.held_back.height else None
     return OfficerCheck(
         receipt=receipt,
-        held_back=held_back,
+        result=read.result,
         hints={mine: read.hints.of(finding) for finding, mine in zip(findings, worded, strict=True)},
         headings=read.headings,
         assumed=tuple(read.assumed),
@@ -253,10 +254,16 @@ def _not_checked(manifest: Manifest | None) -> tuple[str, ...]:
 def write_receipt(check: OfficerCheck, folder: Path) -> tuple[Path, ...]:
     """Write the receipt (HTML and JSON) and the list of held-back rows as the hub would; gives the files written."""
     files = {"receipt.html": receipt_html(check.receipt), "receipt.json": receipt_json(check.receipt)}
-    if check.held_back is not None:
-        files[HELD_BACK] = check.held_back
-    else:
-        (folder / HELD_BACK).unlink(missing_ok=True)  # one of an earlier check
     for name, content in files.items():
         write_atomically(folder / name, content)
-    return tuple(folder / name for name in files)
+    written = [folder / name for name in files]
+    held_back = folder / HELD_BACK
+    if check.result is not None and check.result.held_back.height:
+        unfinished = held_back.with_suffix(".part")
+        with open_private(unfinished) as file:
+            write_held_back(check.result, file)
+        unfinished.replace(held_back)
+        written.append(held_back)
+    else:
+        held_back.unlink(missing_ok=True)  # one of an earlier check
+    return tuple(written)

@@ -7,7 +7,7 @@ whom neighbouring partners share, so that samples of two partners of one seed ca
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
@@ -605,22 +605,33 @@ class _TableMaker:
                 return candidate
         raise _Impossible
 
-    def _candidates(self, column: Column, hinted: str | None) -> list[str | None]:
+    def _candidates(self, column: Column, hinted: str | None) -> Iterator[str | None]:
+        """Texts to try, each drawn only when those before it do not fit."""
         own = self.maker.people.cell(column.identifier, self.place)
         if column.classification is Classification.FREE_TEXT and column.pattern is None:
             own = self.maker.faker.sentence(nb_words=6)[: column.max_length].strip()
         if column.identifier is not None and column.name not in self.table.key:
             # A number that was only made to look right could be somebody's.
-            return [hinted, own, column.example]
+            yield from (hinted, own, column.example)
+            return
+        if self.attempt < 4:
+            yield from (hinted, own)
+            yield _reshape(column.example, self.stream)
+        yield from self._drawn(column)
+        if self.attempt >= 4:
+            yield _reshape(column.example, self.stream)
+        if column.name not in self.table.key:
+            yield column.example
+
+    def _drawn(self, column: Column) -> Iterator[str | None]:
         patterns = [other.pattern for other in self.constraints[column.name] if other.pattern is not None]
-        drawn = [draw_text(pattern, self.stream.below) for pattern in patterns for _ in range(4)]
+        for pattern in patterns:
+            for _ in range(4):
+                yield draw_text(pattern, self.stream.below)
         if not patterns:
             letters = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"
             shortest = min(other.max_length for other in self.constraints[column.name])
-            drawn = ["".join(self.stream.pick(letters) for _ in range(max(1, min(shortest, 9))))]
-        alike = _reshape(column.example, self.stream)
-        first = [hinted, own, alike, *drawn] if self.attempt < 4 else [*drawn, alike]
-        return first if column.name in self.table.key else [*first, column.example]
+            yield "".join(self.stream.pick(letters) for _ in range(max(1, min(shortest, 9))))
 
     # --- conditions ---------------------------------------------------------------------------------------------------
 

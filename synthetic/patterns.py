@@ -6,7 +6,8 @@ ASCII that can stand in a cell, so that every engine that checks the text sees t
 
 import re
 import string
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from re import _constants as sre  # type: ignore[attr-defined]
 from re import _parser  # type: ignore[attr-defined]
 from typing import Any
@@ -35,10 +36,15 @@ def draw_text(pattern: str, choose: Choose) -> str | None:
     The text is tried on the pattern before it is given back.
     """
     try:
-        text = _draw(_parser.parse(pattern), choose)
+        text = _draw(_parse(pattern), choose)
     except (re.error, KeyError, IndexError):
         return None
     return text if re.fullmatch(pattern, text) else None
+
+
+@lru_cache
+def _parse(pattern: str) -> Any:
+    return _parser.parse(pattern)
 
 
 def _draw(nodes: Any, choose: Choose) -> str:
@@ -53,7 +59,7 @@ def _draw_one(kind: Any, value: Any, choose: Choose) -> str:
     if kind is sre.ANY:
         return _pick(list(_PLAIN), choose)
     if kind is sre.IN:
-        return _pick(_members(value), choose)
+        return _pick(_members(tuple(value)), choose)
     if kind in (sre.MAX_REPEAT, sre.MIN_REPEAT, sre.POSSESSIVE_REPEAT):
         least, most, inner = value
         times = least + choose(min(int(most), least + MOST_REPEATS) - least + 1)
@@ -69,7 +75,8 @@ def _draw_one(kind: Any, value: Any, choose: Choose) -> str:
     raise KeyError(kind)
 
 
-def _members(entries: list[tuple[Any, Any]]) -> list[str]:
+@lru_cache
+def _members(entries: tuple[tuple[Any, Any], ...]) -> Sequence[str]:
     """The characters of a class; of a wide one those that are usual in a cell."""
     negated = entries[0][0] is sre.NEGATE
     named: list[str] = []
@@ -86,5 +93,5 @@ def _members(entries: list[tuple[Any, Any]]) -> list[str]:
     return usual or named
 
 
-def _pick(members: list[str], choose: Choose) -> str:
+def _pick(members: Sequence[str], choose: Choose) -> str:
     return members[choose(len(members))]

@@ -3,7 +3,7 @@
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -104,6 +104,8 @@ def describe(check: "OfficerCheck", width: int) -> Iterator[str]:
 
     They show the partner's own cells and headings: for the screen, not for a file.
     """
+    from expectations.comparison import WAITING
+
     receipt = check.receipt
     period = f"period {receipt.period}" if receipt.period_starts else "no period of the agreement"
     yield f"{receipt.partner_name}, {period}, {receipt.kind.value}, {receipt.agreement.title}"
@@ -119,13 +121,15 @@ def describe(check: "OfficerCheck", width: int) -> Iterator[str]:
     )
     number = 0
     for heading, scopes, colour in groups:
-        findings = [finding for finding in receipt.findings if finding.scope.value in scopes]
+        findings = [f for f in receipt.findings if f.scope.value in scopes and not f.code.endswith(WAITING)]
         if findings:
             yield ""
             yield click.style(heading, bold=True, fg=colour)
         for finding in findings:
             number += 1
             yield from _describe_finding(number, finding, check, width)
+        if scopes == ("row",):
+            yield from _describe_waiting([f for f in receipt.findings if f.code.endswith(WAITING)], width)
     if receipt.sunset_notice:
         yield ""
         yield click.style("A change is coming", bold=True)
@@ -143,6 +147,8 @@ def _verdict(check: "OfficerCheck") -> str:
     if held_back:
         rows = "1 row" if held_back == 1 else f"{held_back:,} rows"
         return f"The hub would take this extract in, and HOLD BACK {rows}."
+    if check.receipt.findings:
+        return "The hub would take this extract in as it is. Read what is worth knowing before you send it."
     return "Nothing is wrong with this extract. It can be sent."
 
 
@@ -150,10 +156,27 @@ def _count_rows(check: "OfficerCheck") -> Iterator[str]:
     lines = check.receipt.tables
     if lines:
         wide = max(len(line.table) for line in lines)
-        yield f"{'':{wide}}  {'rows':>9}  {'good':>9}  {'faulty':>9}"
+        yield f"{'':{wide}}  {'rows':>9}  {'good':>9}  {'held back':>9}"
         for line in lines:
             good = line.received - line.held_back
             yield f"{line.table:{wide}}  {line.received:>9,}  {good:>9,}  {line.held_back:>9,}"
+
+
+def _describe_waiting(findings: "Sequence[Finding]", width: int) -> Iterator[str]:
+    """One line for each file whose rows wait for those of another one: nothing is to be done about them."""
+    if not findings:
+        return
+    yield ""
+    yield click.style("Rows that would wait for others", bold=True)
+    yield from _wrap(
+        "Nothing need be wrong with them: each belongs to a row that would be held back, and goes through with it.",
+        width,
+        "",
+    )
+    wide = max(len(finding.file or "") for finding in findings)
+    for finding in findings:
+        rows = "row waits" if finding.rows_affected == 1 else "rows wait"
+        yield f"     {finding.file or '':{wide}}  {finding.rows_affected:>9,} {rows} for {finding.other_table}"
 
 
 def _describe_finding(number: int, finding: "Finding", check: "OfficerCheck", width: int) -> Iterator[str]:
@@ -180,11 +203,14 @@ def _describe_finding(number: int, finding: "Finding", check: "OfficerCheck", wi
 
 
 def _describe_headings(finding: "Finding", check: "OfficerCheck") -> Iterator[str]:
+    from intake.reading import column_letters
+
     taken = finding.code == "file.column_misspelt"
     for guess in check.headings:
         if guess.table == finding.table and (guess.agreed is not None) == taken:
             meant = f" -> {guess.agreed}" if guess.agreed else ""
-            yield click.style(f"       column {guess.number}: {_printable(guess.heading[:40])}{meant}", fg="cyan")
+            column = column_letters(guess.number - 1)
+            yield click.style(f"       column {column}: {_printable(guess.heading[:40])}{meant}", fg="cyan")
 
 
 def _printable(text: str) -> str:

@@ -10,7 +10,6 @@ import click
 from pipeline.settings import Settings
 from protocol.errors import LinkarmsError
 
-
 OUR_PACKAGES = frozenset(
     {"evidence", "expectations", "intake", "linkage", "pipeline", "protocol", "pseudonymise", "synthetic", "warehouse"}
 )

@@ -20,4 +20,4 @@ def run_intake(partner_ids: tuple[str, ...], confirm_fewer_rows: bool) -> None:
     settings = read_settings()
     for partner_id in partner_ids:
         for line in take_in_partner(partner_id, settings, fewer_rows_confirmed=confirm_fewer_rows):
-            click.echo(line)
+            click.echo(f"{partner_id} {line}")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from expectations.receipt import receipt_html
 from pipeline.officer import check_extract
 from protocol.errors import LinkarmsError
 from protocol.generated.versions import agreed_versions
@@ -192,6 +194,25 @@ def test_receipt_is_the_one_that_the_hub_would_write(
     assert all(line.received == line.accepted + line.held_back + line.repeated for line in done.receipt.tables)
 
 
+def test_receipt_of_a_check_cannot_be_taken_for_one_of_the_hub(
+    write: Step, sound_files: dict[str, bytes], agreement: Agreement, tmp_path: Path
+) -> None:
+    """Else an officer files it as proof of what was never sent, or corrects a submission that the hub does not know."""
+    folder = write(sound_files)
+    heading, first, *rest = sound_files["cost.csv"].splitlines(keepends=True)
+    states = []
+    for row in (first, first.replace(b",", b",x", 1), b""):  # sound, with a row held back, with a row missing
+        (folder / "cost.csv").write_bytes(b"".join([heading, row, *rest]))
+        receipt = check_extract(folder, agreement, now=NOW).receipt
+        states.append(receipt.state)
+        page = receipt_html(receipt).decode()
+        assert '<h1 id="verdict">Would be ' in page
+        assert "Nothing has been sent yet." in page
+        for word in ("Receipt for", "supersedes", "your inbox", "was taken in", "pseudonyms", "Received</dt>"):
+            assert word not in page
+    assert len(set(states)) == 3
+
+
 def test_what_a_check_leaves_in_the_temporary_folder_is_nothing(
     write: Step, sound_files: dict[str, bytes], agreement: Agreement, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -224,6 +245,52 @@ def test_unknown_period_and_partner_are_told_without_a_traceback(
     assert "It has 2026-Q1 to" in check(folder, "--period", "1066-Q4").output
     with pytest.raises(LinkarmsError, match="Say which partner"):
         check_extract(folder, agreement, now=NOW, partner_id="nobody")
+
+
+def test_one_cause_in_the_table_that_all_refer_to_is_told_once(
+    check: Step, write: Step, sound_files: dict[str, bytes]
+) -> None:
+    """Dates of birth day first hold back all clients, and with them every row of nearly every table."""
+    spoilt = re.sub(rb",(\d{4})-(\d\d)-(\d\d)", rb",\3/\2/\1", sound_files["person.csv"])
+    told = check(write({**sound_files, "person.csv": spoilt})).output
+    assert told.count("Too many rows of ") == 1
+    assert "has fewer rows than agreed" not in told
+    assert "have nothing in" not in told
+    assert re.findall(r"(?m)^ +(\d+)\. ", told) == ["1", "2", "3"], "the refusal, and dates of two columns"
+    assert re.search(r"sharing_basis\.csv +[\d,]+ rows wait for person", told)
+
+
+def test_filter_left_on_is_told_once_and_not_of_every_row_that_refers_to_what_it_hid(
+    check: Step, write: Step, sound_files: dict[str, bytes]
+) -> None:
+    lines = sound_files["person.csv"].splitlines(keepends=True)
+    told = check(write({**sound_files, "person.csv": b"".join(lines[:30])})).output
+    assert "Look whether a filter was left on" in " ".join(told.split())
+    assert re.findall(r"(?m)^ +(\d+)\. ", told) == ["1"]
+
+
+def test_extract_for_another_quarter_is_one_line(check: Step, write: Step, sound_files: dict[str, bytes]) -> None:
+    manifest = sound_files["manifest.yaml"].replace(b"2026-Q3", b"2026-Q2")
+    told = " ".join(check(write({**sound_files, "manifest.yaml": manifest})).output.split())
+    assert "stated to be for 2026-Q2, but nearly all of its dates lie in 2026-Q3" in told
+    assert "period of this submission" not in told
+
+
+def test_extract_that_is_taken_in_with_cells_lost_is_not_called_faultless(
+    check: Step, write: Step, sound_files: dict[str, bytes]
+) -> None:
+    spoilt = re.sub(rb",0(\d)(\d\d)\d{6,7},", rb",\1.\2E+09,", sound_files["person.csv"])
+    assert spoilt != sound_files["person.csv"]
+    result = check(write({**sound_files, "person.csv": spoilt}))
+    assert result.exit_code == 0
+    assert "Nothing is wrong" not in result.output
+    assert "Read what is worth knowing before you send it." in result.output
+
+
+def test_example_of_the_partner_is_the_one_who_asks(check: Step, write: Step, sound_files: dict[str, bytes]) -> None:
+    manifest = sound_files["manifest.yaml"].replace(b"bridge_housing", b"Bridge Housing")
+    told = check(write({**sound_files, "manifest.yaml": manifest}), "--partner", "bridge_housing").output
+    assert "Write it like 'partner: bridge_housing'." in told
 
 
 def test_json_is_the_receipt_and_nothing_else(check: Step, write: Step, sound_files: dict[str, bytes]) -> None:

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from expectations import CheckContext, CheckResult, check_tables, held_back_csv
-from expectations.hints import SHOWN, LocalHints, work_out_hints
+from expectations.hints import SHOWN, LocalHints, _nearest_key, work_out_hints
 from protocol.finding import Finding
 from protocol.model import CodeList, Contract
 
@@ -57,7 +57,10 @@ def _of(result: CheckResult, hints: LocalHints, code: str) -> list[tuple[int, st
         ("assessment", "minutes", "45.5", None),
         ("assessment", "total_score", "12,5", "12.5"),
         ("assessment", "total_score", "£1,012.50", "1012.50"),
-        ("assessment", "local_person_id", "C-55", "C-5"),
+        ("person", "sex", "F", "female"),
+        ("assessment", "total_score", "(12.5)", "-12.5"),
+        ("assessment", "local_person_id", "c 5", "C-5"),
+        ("assessment", "local_person_id", "C-55", None),
     ],
 )
 def test_hint_gives_the_agreed_form_where_it_is_plain_what_was_meant(
@@ -67,6 +70,23 @@ def test_hint_gives_the_agreed_form_where_it_is_plain_what_was_meant(
     result, hints = hinted(rows)
     found = [h for f in result.findings if f.columns == (column,) for h in hints.of(f)]
     assert [(h.row, h.shown, h.nearest) for h in found] == [(7, cell, nearest)]
+
+
+@pytest.mark.parametrize(
+    ("cell", "keys", "nearest"),
+    [
+        ("HT-104130", ["HT-104310", "HT-998877"], "HT-104310"),
+        ("HT-104130", ["HT-104131", "HT-998877"], "HT-104131"),
+        ("HT-104130", ["HT-104131", "HT-104132"], None),
+        ("HT-104130", ["HT-114131"], None),
+        ("4711.0", ["004711", "004712"], "004711"),
+    ],
+)
+def test_number_of_another_row_is_suggested_only_where_hardly_anything_differs_and_no_other_is_near(
+    cell: str, keys: list[str], nearest: str | None
+) -> None:
+    """A guess would lead the officer to write one person's rows under another person's number."""
+    assert _nearest_key(cell, keys) == nearest
 
 
 def test_order_of_day_and_month_is_taken_from_the_column(hinted: Hinted, rows: Any) -> None:

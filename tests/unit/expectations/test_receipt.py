@@ -366,6 +366,18 @@ def test_held_back_list_names_every_row_and_rule(faulty: CheckResult) -> None:
     assert "day numbers that Excel" in lines[1][3]
 
 
+def test_held_back_list_is_written_as_a_csv_writer_would_write_it() -> None:
+    words = ["plain", "with, comma", 'with "quotes"', "two\nlines", "", "naïve", "=1+1"]
+    lines = [("person, old", row, f"a.{word}", word) for row in range(3) for word in words]
+    schema = {"table": pl.String, "row": pl.Int64, "rule": pl.String, "mend": pl.String}
+    held_back = pl.DataFrame(lines, schema=schema, orient="row")
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\r\n")
+    writer.writerow(["table", "row", "rule", "how to mend"])
+    writer.writerows((table, row, rule, f"'{mend}" if mend[:1] == "=" else mend) for table, row, rule, mend in lines)
+    assert held_back_csv(CheckResult({}, held_back, (), False, {})).decode("utf-8-sig") == text.getvalue()
+
+
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
 def test_held_back_list_holds_no_formula(faulty: CheckResult, start: str) -> None:
     """The words come from the agreement, which a partnership writes; a spreadsheet must not run them."""

@@ -286,6 +286,113 @@ def test_too_large_a_share_of_held_back_rows_refuses(check: Check, rows: Any) ->
     assert "Found 66.7%; at most 50% is agreed." in finding.sentence
 
 
+def test_what_follows_from_too_many_rows_held_back_is_not_told_again(
+    check: Check, rows: Any, contract: Contract
+) -> None:
+    """All rows of a table wait for those of another one: neither is a table too small, nor another one refused too."""
+    share = next(rule for rule in contract.table("person").rules if rule.kind is RuleKind.HELD_BACK_SHARE)
+    tables = [
+        table.model_copy(
+            update={"rules": (*table.rules, share.model_copy(update={"code": "x", "table": table.name, "share": 0.2}))}
+        )
+        if table.name != "person"
+        else table
+        for table in contract.tables
+    ]
+    by = contract.model_copy(update={"tables": tuple(tables)})
+    for row in rows["person"]:
+        row["surname"] = None
+    refusing = [f for f in check(rows, by=by).findings if f.scope is Scope.SUBMISSION]
+    assert [(f.code, f.table) for f in refusing] == [("person.held_back_share", "person")]
+    # Faults of its own are told beside, also where its rows wait besides.
+    for row in rows["assessment"][:2]:
+        row["minutes"] = "many"
+    refusing = [f for f in check(rows, by=by).findings if f.scope is Scope.SUBMISSION]
+    assert [f.table for f in refusing] == ["person", "assessment"]
+
+
+def test_tables_that_wait_for_a_few_rows_and_lose_too_many_by_it_are_told(
+    check: Check, rows: Any, contract: Contract
+) -> None:
+    for row in rows["assessment"]:
+        row["local_person_id"] = "C-0"
+    rows["person"][0]["surname"] = None
+    share = next(rule for rule in contract.table("person").rules if rule.kind is RuleKind.HELD_BACK_SHARE)
+    held = share.model_copy(update={"code": "assessment.held_back_share", "table": "assessment"})
+    tables = [
+        table.model_copy(update={"rules": (*table.rules, held)}) if table.name == "assessment" else table
+        for table in contract.tables
+    ]
+    result = check(rows, by=contract.model_copy(update={"tables": tuple(tables)}))
+    assert [f.code for f in result.findings if f.scope is Scope.SUBMISSION] == ["assessment.held_back_share"]
+
+
+def test_columns_too_empty_are_told_of_all_rows_where_too_many_are_held_back(check: Check, rows: Any) -> None:
+    """Else those that remain would be spoken of, and a fault that is there would show only at the second try."""
+    for row in rows["person"]:
+        row["surname"] = None
+    for row in rows["person"][:4]:
+        row["nhs_number"] = None
+    codes = [finding.code for finding in check(rows).findings if finding.scope is Scope.SUBMISSION]
+    assert codes == ["person.nhs_number.completeness", "person.held_back_share"]
+
+
+def test_missing_file_is_not_told_again_as_too_few_rows(check: Check, rows: Any, context: CheckContext) -> None:
+    del rows["person"]
+    assert "person.row_count" in {finding.code for finding in check(rows).findings}
+    told = check(rows, dataclasses.replace(context, unread_tables=frozenset({"person"}))).findings
+    assert [finding for finding in told if finding.table == "person"] == []
+
+
+# --- another period ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def many(rows: Any) -> Any:
+    """Twelve assessments without anything that depends on them."""
+    rows["item"] = []
+    rows["assessment"] = [
+        {**row, "assessment_number": f"{row['assessment_number']}-{n}", "points": None, "valid_to": None}
+        for n in range(2)
+        for row in rows["assessment"]
+    ]
+    return rows
+
+
+FIRST = Period(id="2026-Q1", starts=date(2026, 1, 1), ends=date(2026, 3, 31))
+
+
+def test_extract_of_another_period_is_one_fault(check: Check, many: Any, context: CheckContext) -> None:
+    for row in many["assessment"]:
+        row["assessed_on"] = "2026-02-03"
+    result = check(many, dataclasses.replace(context, other_periods=(context.period, FIRST)))
+    (finding,) = result.findings
+    assert (finding.code, finding.scope, finding.example) == ("submission.wrong_period", Scope.SUBMISSION, "2026-Q1")
+    assert "stated to be for 2026-Q2, but nearly all of its dates lie in 2026-Q1" in finding.sentence
+    assert result.refused
+    assert result.held_back.is_empty()
+
+
+@pytest.mark.parametrize(("earlier", "row_faults"), [(9, 9), (10, 0), (12, 0)])
+def test_some_dates_of_another_period_are_faults_of_their_rows(
+    check: Check, many: Any, context: CheckContext, earlier: int, row_faults: int
+) -> None:
+    for row in many["assessment"][:earlier]:
+        row["assessed_on"] = "2026-02-03"
+    result = check(many, dataclasses.replace(context, other_periods=(FIRST, context.period)))
+    assert sum(f.rows_affected for f in result.findings if f.code.endswith("within_period")) == row_faults
+
+
+def test_dates_of_no_single_period_are_faults_of_their_rows(check: Check, many: Any, context: CheckContext) -> None:
+    for number, row in enumerate(many["assessment"]):
+        row["assessed_on"] = ("2026-02-03", "2025-11-30")[number % 2]
+    result = check(many, dataclasses.replace(context, other_periods=(FIRST,)))
+    assert {finding.code for finding in result.findings} == {"assessment.assessed_on.within_period"}
+
+
+# --- columns ----------------------------------------------------------------------------------------------------------
+
+
 def test_too_empty_a_column_refuses_and_names_the_empty_rows(check: Check, rows: Any) -> None:
     for row in rows["person"][:3]:
         row["nhs_number"] = None

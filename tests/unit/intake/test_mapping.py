@@ -124,7 +124,7 @@ def test_renamed_export_with_a_manifest_has_its_rows_counted(
     assert tables["assessment"].height == 0
     files["manifest.json"] = make_manifest({"person": 3, "assessment": "nil"})
     files["Other.csv"] = b"x\n"
-    assert codes(submit(files, make_partner(mapping))[1]) == ["drop.unknown_file", "file.row_count"]
+    assert codes(submit(files, make_partner(mapping))[1]) == ["drop.unknown_file", "file.rows_missing"]
 
 
 # --- SQL --------------------------------------------------------------------------------------------------------------

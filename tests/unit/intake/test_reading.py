@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from intake import FetchedDrop, Limits, csv_text, read_manifest, read_submission, take_in
 from intake.csv_text import Place, open_csv, read_body
-from intake.reading import HeadingGuess, guess_headings, match_headings
+from intake.reading import HeadingGuess, column_letters, guess_headings, match_headings
 from protocol.finding import Scope
 from protocol.model import Contract, Partner
 
@@ -222,10 +222,10 @@ def test_headings_that_are_not_agreed_are_told_by_place_and_never_as_written(
         "file.column_unnamed",
     ]
     told = {finding.code: finding for finding in findings}
-    assert "that of column 2 should be surname" in told["file.column_misspelt"].sentence
+    assert "that of column B should be surname" in told["file.column_misspelt"].sentence
     assert told["file.column_misspelt"].columns == ("surname",)
-    assert "Column 3" in told["file.column_undeclared"].sentence
-    assert "Column 5" in told["file.column_unnamed"].sentence
+    assert "Column C" in told["file.column_undeclared"].sentence
+    assert "Column E" in told["file.column_unnamed"].sentence
     assert canary not in repr(findings)
     assert "Sur Name" not in repr(findings)
     assert frame.rows() == [(2, "P1", "a", "c"), (3, "P2", "a", "c")]
@@ -302,7 +302,7 @@ def test_empty_columns_and_rows_at_the_end_are_passed_over(read_person: Step, co
     content = b"local_person_id,surname,sex,,\nP1,Smith,male,,\nP2,Jones,male,,\n,,,,\n\n,,,,\n"
     frame, findings = read_person(content)
     assert [(finding.code, finding.scope) for finding in findings] == [("file.columns_empty", Scope.NOTE)]
-    assert "Columns 4 and 5" in findings[0].sentence
+    assert "Columns D and E" in findings[0].sentence
     assert frame.rows() == AS_READ
 
 
@@ -316,6 +316,34 @@ def test_total_at_the_bottom_is_told_by_its_row_and_is_no_row_of_the_table(
         ("file.totals_row", Scope.ROW, (4,))
     ]
     assert frame.rows() == AS_READ
+
+
+@pytest.mark.parametrize("counted", [2, 3])
+@pytest.mark.parametrize("again", ["local_person_id,surname,sex", "LOCAL_PERSON_ID,Surname,", ",Surname,Sex"])
+@pytest.mark.parametrize("place", [1, 2, 3])
+def test_headings_among_the_rows_are_one_fault_and_no_row_of_the_table(
+    read_person: Step, again: str, counted: int, place: int
+) -> None:
+    lines = PLAIN.decode().splitlines()
+    lines.insert(place, again)
+    frame, findings = read_person("\n".join([*lines, ""]).encode(), rows=counted)
+    assert [(finding.code, finding.scope, finding.first_rows) for finding in findings] == [
+        ("file.headings_again", Scope.ROW, (place + 1,))
+    ]
+    assert frame.drop("_row").rows() == [row[1:] for row in AS_READ]
+
+
+def test_last_row_of_figures_alone_is_a_total(submit: Step, make_manifest: Step) -> None:
+    manifest = make_manifest({"cost": 2, "assessment": "nil", "person": "nil"})
+    content = b"cost_number,amount\nC1,5\nC2,6\n,11\n"
+    tables, findings = submit({"cost.csv": content, "manifest.json": manifest})
+    assert [(finding.code, finding.first_rows) for finding in findings] == [("file.totals_row", (4,))]
+    assert tables["cost"]["cost_number"].to_list() == ["C1", "C2"]
+
+
+@pytest.mark.parametrize(("number", "letters"), [(0, "A"), (25, "Z"), (26, "AA"), (51, "AZ"), (52, "BA"), (702, "AAA")])
+def test_columns_are_called_as_a_spreadsheet_calls_them(number: int, letters: str) -> None:
+    assert column_letters(number) == letters
 
 
 def test_client_who_is_called_total_is_a_client(read_person: Step) -> None:
@@ -374,7 +402,7 @@ def test_many_faults_at_once_are_all_told_and_the_rows_are_read(
         "file.columns_missing",
         "file.encoding_windows",
         "file.quoting",
-        "file.row_count",
+        "file.rows_missing",
         "file.separator",
         "file.title_rows",
         "file.totals_row",
@@ -436,9 +464,12 @@ def test_many_broken_rows_refuse_the_file(read_person: Step) -> None:
 def test_row_count_is_checked_against_the_manifest(read_person: Step, codes: Step) -> None:
     _, findings = read_person(HEADER + b"P1,Smith,male\n", rows=2)
     assert findings[0].scope is Scope.FILE
-    assert codes(findings) == ["file.row_count"]
+    assert codes(findings) == ["file.rows_missing"]
     assert "counts 2 rows" in findings[0].sentence
-    assert "has 1" in findings[0].sentence
+    assert "has 1: 1 are missing" in findings[0].sentence
+    _, findings = read_person(HEADER + b"P1,Smith,male\nP2,Jones,male\n", rows=1)
+    assert codes(findings) == ["file.row_count"]
+    assert "counts 1 rows" in findings[0].sentence
 
 
 def test_missing_unknown_and_undeclared_files_are_all_told(

@@ -103,6 +103,21 @@ def test_litter_of_operating_systems_and_the_ready_flag_are_left_out(
     assert littered.submission_id == plain.submission_id
 
 
+def test_mark_that_a_workbook_is_open_in_excel_is_left_out(
+    take: Taking, drop_folder: Taking, files: dict[str, bytes]
+) -> None:
+    taken, findings = take(drop_folder(files | {"~$person.xlsx": b"\x05Jo"}))
+    assert findings == ()
+    assert {file.name for file in taken.files} == {name for name in files if name.endswith(".csv")}
+
+
+def test_files_are_counted_in_the_order_of_a_file_manager(
+    take: Taking, drop_folder: Taking, files: dict[str, bytes]
+) -> None:
+    taken, _ = take(drop_folder(files | {"Old.csv": b"a\n"}))
+    assert [file.name for file in taken.files] == ["assessment.csv", "Old.csv", "person.csv"]
+
+
 @pytest.mark.parametrize(
     ("name", "code"),
     [
@@ -120,6 +135,8 @@ def test_litter_of_operating_systems_and_the_ready_flag_are_left_out(
         ("person.csv.exe", "drop.ending"),
         ("person\n.csv", "drop.file_name"),
         ("<b>.csv", "drop.file_name"),
+        ("manifest.yaml.txt", "drop.manifest_name"),
+        ("Manifest.txt", "drop.manifest_name"),
         ("PERSON.csv", "drop.same_name"),
         ("manifest.json", "drop.two_manifests"),
     ],
@@ -166,6 +183,29 @@ def test_link_to_a_folder_inside_a_drop_is_not_entered(
     drop = drop_folder(files)
     (drop.path / "linked.csv").symlink_to(tmp_path / "elsewhere")
     assert codes(take(drop)[1]) == ["drop.link"]
+
+
+def test_link_that_takes_the_place_of_the_drop_while_it_is_read_is_not_followed(
+    take: Taking, drop_folder: Taking, files: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drop = drop_folder(files)
+    neighbours = drop_folder({name: content[::-1] for name, content in files.items()}, "another partner's")
+    aside = tmp_path / "aside"
+    real = intake.taking._list_folder
+
+    def list_and_swap(folder: Path, limits: Limits) -> Any:
+        # Whenever the drop is looked through it is itself, and whenever a file is opened it is the link.
+        if drop.path.is_symlink():
+            drop.path.unlink()
+            aside.rename(drop.path)
+        listing = real(folder, limits)
+        drop.path.rename(aside)
+        drop.path.symlink_to(neighbours.path)
+        return listing
+
+    monkeypatch.setattr(intake.taking, "_list_folder", list_and_swap)
+    with pytest.raises(NotYet):
+        take(drop)
 
 
 def test_drop_that_is_itself_a_link_is_refused(

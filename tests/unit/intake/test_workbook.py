@@ -205,6 +205,23 @@ def test_faults_of_headings_and_rows_are_told_with_the_rows_of_the_sheet(send: S
     assert next(finding.first_rows for finding in findings if finding.code == "file.totals_row") == (7,)
 
 
+def test_name_of_a_column_keeps_its_small_letter_at_the_start_of_a_sentence(send: Step, tmp_path: Path) -> None:
+    book = make_workbook({"manifest": manifest_sheet(), "person": PERSON, "assessment": ASSESSMENT})
+    send(book)
+    finding = Finding(
+        code="x", scope=Scope.ROW, file="person.csv", sentence="sex is wrong in person.csv.", mend="person.csv: mend."
+    )
+    (said,) = speak_of_sheets((finding,), open_taken(tmp_path / "work"))
+    assert (said.sentence, said.mend) == ("sex is wrong in the sheet person.", "The sheet person: mend.")
+
+
+def test_empty_sheet_of_any_name_is_passed_over(send: Step) -> None:
+    sheets = {"manifest": manifest_sheet(), "person": PERSON, "assessment": ASSESSMENT, "Sheet2": []}
+    tables, findings = send(make_workbook(sheets))
+    assert findings == ()
+    assert set(tables) == {"person", "assessment"}
+
+
 def test_two_workbooks_and_a_sheet_beside_a_file_of_its_name_are_refused(send: Step, codes: Step) -> None:
     book = make_workbook({"person": PERSON})
     assert codes(send({"a.xlsx": book, "b.xlsx": book}, "x")[1]) == ["drop.two_workbooks"]
