@@ -37,7 +37,7 @@ RETRY_OUTAGES_ONLY = ExceptionRetryPolicy(
 GUIDE = """
 ### Intake of {name}
 
-Takes in whatever **{name}** has dropped into its inbox: one folder or zip for each period.
+Takes in whatever **{name}** has dropped into its inbox: one folder, zip or workbook for each period, sealed or not.
 Run it by hand with **Trigger** at any time. The same drop twice changes nothing.
 
 | Step | What it does |
@@ -56,10 +56,12 @@ Each waiting submission goes its own way, so one that is refused does not hold u
    already holds the receipt with every fault and how to mend it. There is nothing to do here; do not clear the task.
    Only if the partner tells you that a large fall in rows is right: trigger the intake with **Fewer rows are right**
    after it has dropped the extract once more.
-3. **Up For Retry**: something was out of reach, for instance the database. It tries again by itself every 20 seconds,
-   five times.
+3. **Up For Retry**: something was out of reach, for instance the database or the partner's server. It tries again by
+   itself every 20 seconds, five times.
 4. **Upstream Failed**: a step before this one stopped. There is nothing to do here.
-5. **Any other red**: nothing has been half loaded. Clear the red task to try again; if it turns red once more,
+5. **Receive is red and its line names a connection, a host key or a sealing key**: the line says what to set. Send it
+   to your administrator, and clear the task when that is done; what the partner dropped stays where it is.
+6. **Any other red**: nothing has been half loaded. Clear the red task to try again; if it turns red once more,
    send its log to your administrator. The log holds no personal data.
 """
 

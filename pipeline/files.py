@@ -45,6 +45,16 @@ def make_private(folder: Path) -> Path:
     return folder
 
 
+@contextmanager
+def fill_folder(folder: Path) -> Iterator[Path]:
+    """A private folder to fill, which takes the place of ``folder`` when all is in it: one sees all of it or none."""
+    staging = folder.with_name(f"{folder.name}.part")
+    remove_folder(staging)
+    yield make_private(staging)
+    remove_folder(folder)
+    staging.rename(folder)
+
+
 _REMOVING = ".removing-"
 
 

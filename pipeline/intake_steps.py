@@ -41,6 +41,7 @@ from intake.submission import speak_of_sheets
 from intake.taking import Limits, take_in
 from pipeline.channels import open_channel
 from pipeline.files import (
+    fill_folder,
     finish_removing,
     locked,
     make_private,
@@ -724,14 +725,10 @@ def _count(counts: Mapping[str, TableCounts], findings: Sequence[Finding]) -> di
 
 def _write_frames(folder: Path, frames: Mapping[str, pl.DataFrame]) -> None:
     """One Parquet file a table, all or none of them."""
-    staging = folder.with_name(f"{folder.name}.part")
-    remove_folder(staging)
-    make_private(staging)
-    for name, frame in frames.items():
-        with open_private(staging / f"{name}.parquet") as file:
-            frame.write_parquet(file)
-    remove_folder(folder)
-    staging.rename(folder)
+    with fill_folder(folder) as staging:
+        for name, frame in frames.items():
+            with open_private(staging / f"{name}.parquet") as file:
+                frame.write_parquet(file)
 
 
 def _read_frames(folder: Path) -> dict[str, pl.DataFrame]:

@@ -19,7 +19,7 @@ import polars as pl
 
 from intake.channels import Channel, Drop, DropKind, FetchedDrop
 from intake.taking import Limits, TakenDrop, open_taken, take_in
-from pipeline.files import make_private, open_private, remove_folder
+from pipeline.files import fill_folder, open_private, remove_folder
 from pipeline.resources import open_sealing
 from pipeline.scratch import scratch
 from pipeline.settings import Settings
@@ -147,16 +147,12 @@ def write_sealed_frames(folder: Path, frames: Mapping[str, pl.DataFrame], keys: 
     """One sealed Parquet file a table, all or none of them; no row touches the disk in clear."""
     from pseudonymise.sealing import Sealer
 
-    staging = folder.with_name(f"{folder.name}.part")
-    remove_folder(staging)
-    make_private(staging)
-    for name, frame in frames.items():
-        clear = BytesIO()
-        frame.write_parquet(clear)
-        with open_private(staging / f"{name}.parquet.sealed") as file, Sealer(file, keys.public) as sealer:
-            sealer.write(clear.getbuffer())
-    remove_folder(folder)
-    staging.rename(folder)
+    with fill_folder(folder) as staging:
+        for name, frame in frames.items():
+            clear = BytesIO()
+            frame.write_parquet(clear)
+            with open_private(staging / f"{name}.parquet.sealed") as file, Sealer(file, keys.public) as sealer:
+                sealer.write(clear.getbuffer())
 
 
 def read_sealed_frames(folder: Path, keys: "SealingKeys") -> dict[str, pl.DataFrame]:

@@ -1,10 +1,10 @@
 """The little that a DAG file needs of the agreement, as JSON: DAG files are parsed often and import nothing."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
+from protocol.files import write_text
 from protocol.gate import is_signed
 from protocol.model import Agreement
 
@@ -59,8 +59,5 @@ def compile_for_dags(agreement: Agreement, inbox_check_minutes: int | None = Non
 
 def write_compiled(agreement: Agreement, path: Path, inbox_check_minutes: int | None = None) -> None:
     """Write :func:`compile_for_dags` to ``path``, whole or not at all; the same agreement gives the same bytes."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(compile_for_dags(agreement, inbox_check_minutes), indent=1, ensure_ascii=False) + "\n"
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
-    temporary.write_text(text, encoding="utf-8", newline="\n")
-    temporary.replace(path)
+    write_text(path, text)

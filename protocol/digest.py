@@ -16,6 +16,7 @@ from pathlib import Path
 import yaml
 
 from protocol.errors import AgreementError
+from protocol.files import write_text
 from protocol.model import Signature
 
 SIGNED_ENDINGS = frozenset({".yaml", ".yml", ".sql"})
@@ -81,13 +82,10 @@ def sign(folder: Path, partner_id: str, by: str, on: date) -> Signature:
             return signature
     signature = Signature(version=agreement.version, digest=agreement.digest, by=by, on=on)
     path = folder / SIGNATURES_FOLDER / f"{partner_id}.yaml"
-    path.parent.mkdir(exist_ok=True)
     earlier = [entry for entry in partner.signatures if entry.version != agreement.version]
     entries = [entry.model_dump(mode="json") for entry in (*earlier, signature)]
     text = yaml.safe_dump({"signatures": entries}, sort_keys=False, allow_unicode=True)
-    temporary = path.with_suffix(".yaml.part")
-    temporary.write_text(text, encoding="utf-8", newline="\n")
-    temporary.replace(path)
+    write_text(path, text)
     return signature
 
 

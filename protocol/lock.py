@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from protocol.digest import agreement_digest, read_text, signed_files
 from protocol.errors import AgreementError
+from protocol.files import write_text
 from protocol.loading import load_agreement
 from protocol.model import Agreement
 
@@ -109,10 +110,7 @@ def _write(lock: Lock, folder: Path) -> None:
         "files": lock.files,
         "agreement": lock.agreement.model_dump(mode="json", exclude={"digest"}, exclude_defaults=True),
     }
-    text = json.dumps(content, ensure_ascii=False, indent=1, sort_keys=True) + "\n"
-    temporary = folder / f".{LOCK_FILE}.part"
-    temporary.write_text(text, encoding="utf-8", newline="\n")
-    temporary.replace(folder / LOCK_FILE)
+    write_text(folder / LOCK_FILE, json.dumps(content, ensure_ascii=False, indent=1, sort_keys=True) + "\n")
 
 
 def changes_since_lock(folder: Path) -> tuple[str, ...]:

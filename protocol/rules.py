@@ -21,6 +21,7 @@ from protocol.model import (
     Treatment,
 )
 from protocol.versions import collected_codes
+from protocol.words import list_in_words
 
 CODES_IN_A_SENTENCE = 12
 """As many codes as a sentence lists; a longer list is named instead."""
@@ -179,7 +180,7 @@ def _outside(column: Column) -> str:
 
 
 def _unique_rule(table: Table) -> Rule:
-    key = _and(table.key)
+    key = list_in_words(table.key)
     return Rule(
         code=rule_code(table.name, table.key, RuleKind.UNIQUE),
         kind=RuleKind.UNIQUE,
@@ -193,7 +194,7 @@ def _unique_rule(table: Table) -> Rule:
 
 
 def _reference_rule(table: Table, reference: Reference) -> Rule:
-    columns = _and(reference.columns)
+    columns = list_in_words(reference.columns)
     return Rule(
         code=rule_code(table.name, reference.columns, RuleKind.REFERENCE),
         kind=RuleKind.REFERENCE,
@@ -201,7 +202,7 @@ def _reference_rule(table: Table, reference: Reference) -> Rule:
         columns=reference.columns,
         to_table=reference.to_table,
         to_columns=reference.to_columns,
-        sentence=f"{columns} is not found in {reference.to_table}.csv ({_and(reference.to_columns)}).",
+        sentence=f"{columns} is not found in {reference.to_table}.csv ({list_in_words(reference.to_columns)}).",
         mend=f"Add the missing row to {reference.to_table}.csv, or correct {columns} here. Look out for zeros that a "
         "spreadsheet has removed from the front of a number.",
         example=table.column(reference.columns[0]).example if len(reference.columns) == 1 else None,
@@ -328,8 +329,8 @@ def _declared_sentences(
     if kind is RuleKind.TOTAL and other:
         return (
             f"{columns[0]} is not the sum of {other[1]} in the rows of {other[0]}.csv that belong to it.",
-            f"Add up {other[1]} in {other[0]}.csv for the same {_and(table.key)} and correct what is wrong: the total "
-            "here, or a row there that is wrong, missing or too many.",
+            f"Add up {other[1]} in {other[0]}.csv for the same {list_in_words(table.key)} and correct what is wrong: "
+            "the total here, or a row there that is wrong, missing or too many.",
         )
     if kind is RuleKind.DATE_ORDER_ACROSS and other:
         return (
@@ -338,7 +339,7 @@ def _declared_sentences(
         )
     if kind is RuleKind.CONDITION:
         return (
-            f"{_and(columns)} do not go together as agreed.",
+            f"{list_in_words(columns)} do not go together as agreed.",
             "Compare the row with your own system and correct what is wrong.",
         )
     if kind is RuleKind.DATE_ORDER:
@@ -379,7 +380,3 @@ def _declared_sentences(
             "manifest.",
         )
     raise AgreementError(f"table {table.name}: {kind.value} is implied by columns and keys and cannot be declared.")
-
-
-def _and(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]

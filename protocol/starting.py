@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from protocol.errors import AgreementError
+from protocol.files import write_text
 from protocol.loading import inspect_agreement
 from protocol.model import AGENCIES, PARTNER_KINDS, Contact, ControllerRole, Frozen, Name
 
@@ -65,7 +66,7 @@ def start_agreement(
             text = source.read_text(encoding="utf-8")
             for word, value in values.items():
                 text = text.replace(word, value)
-            _write(made / source.relative_to(STARTER), text)
+            write_text(made / source.relative_to(STARTER), text)
         if folder.exists():
             folder.rmdir()
         made.rename(folder)
@@ -116,7 +117,7 @@ def add_partner(folder: Path, partner: NewPartner) -> str | None:
     texts[file] = _partner_text(partner)
     _refuse_new_faults(folder, texts, placeholder)
     for path, text in texts.items():
-        _write(folder / path, text)
+        write_text(folder / path, text)
     if placeholder is not None:
         (folder / "partners" / f"{placeholder}.yaml").unlink()
     return placeholder
@@ -163,7 +164,7 @@ def _refuse_new_faults(folder: Path, texts: dict[Path, str], placeholder: str | 
         copy = Path(beside) / folder.name
         shutil.copytree(folder, copy, ignore=shutil.ignore_patterns(".*"))
         for path, text in texts.items():
-            _write(copy / path, text)
+            write_text(copy / path, text)
         if placeholder is not None:
             (copy / "partners" / f"{placeholder}.yaml").unlink()
         agreement, faults = inspect_agreement(copy)
@@ -186,10 +187,3 @@ def _years_on(day: date, years: int) -> date:
         return day.replace(year=day.year + years)
     except ValueError:
         return date(day.year + years, 3, 1)
-
-
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8", newline="\n")
-    partial.replace(path)

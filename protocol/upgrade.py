@@ -29,6 +29,7 @@ from protocol.model import (
 )
 from protocol.pool import DO_NOT_LINK, pool_columns
 from protocol.versions import NOT_COLLECTED
+from protocol.words import list_in_words
 
 SAME = "same"
 """Says of all other codes that they keep their code and their meaning."""
@@ -300,8 +301,9 @@ def _read_implied(
     if changed:
         read.fault(
             place,
-            f"has another {_and(changed)} than in version {read.old.name}, so it is not carried over without a word. "
-            f"Write `{column.name}: {column.name}` if its values mean the same, or `{column.name}: {NOT_COLLECTED}`.",
+            f"has another {list_in_words(changed)} than in version {read.old.name}, so it is not carried over without "
+            f"a word. Write `{column.name}: {column.name}` if its values mean the same, or "
+            f"`{column.name}: {NOT_COLLECTED}`.",
         )
     if before.type is column.type:
         _check_every_code(read, read.old.codes_of(before), read.new.codes_of(column), {}, None, place)
@@ -402,7 +404,8 @@ def _check_every_code(
     )
     if gone:
         read.fault(
-            f"{place}.codes", f"say nothing of {_and(gone)}, which the list has no more. Write which code follows."
+            f"{place}.codes",
+            f"say nothing of {list_in_words(gone)}, which the list has no more. Write which code follows.",
         )
     for code in swapped:
         read.fault(
@@ -413,14 +416,9 @@ def _check_every_code(
     if unsaid and not gone and not swapped:
         read.fault(
             f"{place}.codes",
-            f"say nothing of {_and(unsaid)}, and the list has changed. Write which code follows, or `others: {SAME}` "
-            "if they still mean the same beside the new ones.",
+            f"say nothing of {list_in_words(unsaid)}, and the list has changed. Write which code follows, or "
+            f"`others: {SAME}` if they still mean the same beside the new ones.",
         )
-
-
-def _and(names: Iterable[str]) -> str:
-    *first, last = names
-    return f"{', '.join(first)} and {last}" if first else last
 
 
 # --- windows ----------------------------------------------------------------------------------------------------------

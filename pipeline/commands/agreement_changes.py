@@ -32,15 +32,14 @@ def diff_agreements(earlier: Path, later: Path, form: str, output: Path | None, 
     """
     from protocol.changes.classify import classify_changes
     from protocol.changes.report import render_html, render_json, render_text
+    from protocol.files import write_text
 
     render = {"text": render_text, "html": render_html, "json": render_json}[form]
     report = classify_changes(_read(earlier), _read(later), wording)
     if output is None:
         click.echo(render(report), nl=False)
     else:
-        temporary = output.with_name(f"{output.name}.part")
-        temporary.write_text(render(report), encoding="utf-8", newline="\n")
-        temporary.replace(output)
+        write_text(output, render(report))
         click.echo(output)
     if not report.suffices:
         sys.exit(NOT_SUFFICIENT)

@@ -6,7 +6,6 @@ from protocol.generated.words import (
     CLASSIFICATIONS,
     TYPES,
     codes_of,
-    list_in_words,
     pool_form,
     purpose_titles,
     rule_in_words,
@@ -15,6 +14,7 @@ from protocol.generated.words import (
     what_to_write,
 )
 from protocol.model import Agreement, Column, Table
+from protocol.words import list_in_words
 
 
 def dictionary_csv(agreement: Agreement, version: AgreedVersion) -> bytes:

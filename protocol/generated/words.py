@@ -67,11 +67,6 @@ def count_in_words(number: int, thing: str, things: str | None = None) -> str:
     return f"{number:,} {thing if number == 1 else things or thing + 's'}"
 
 
-def list_in_words(names: Sequence[str]) -> str:
-    """``a, b and c``; nothing for none."""
-    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
-
-
 def what_to_write(column: Column, codelist: CodeList | None) -> str:
     """What a cell of the column holds, as a sentence or two for a person with a spreadsheet."""
     if column.type is ColumnType.DATE:

@@ -107,7 +107,7 @@ def result_of(world: World) -> Result:
 TAKING_IN = ("os.rename", "/taken", 1)
 BEFORE_THE_LOAD = {
     "while it is taken in": TAKING_IN,
-    "after it was registered": ("os.rename", "/work/sub-", 1),
+    "after it was registered": ("os.rename", "work/sub-", 1),
     "while accepted rows are written": ("open", "accepted.part/enrolment", 1),
     "before the accepted rows have their name": ("os.rename", "/accepted", 1),
     "after the check": ("after", "check_submission", 1),
