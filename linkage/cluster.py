@@ -30,9 +30,10 @@ class Clusters:
     """What clustering made.
 
     - ``members``: ``partner_id``, ``person_ref``, ``cluster`` (UInt32; the lowest place of its records), sorted.
-    - ``alarms``: ``alarm`` (``large_cluster``, ``bridge``, ``conflict``), ``cluster``, ``records``. A bridge is a
-      cluster that one link holds together: both halves have two records or more. A conflict is a cluster to which a
-      link was refused because of a veto.
+    - ``alarms``: ``alarm`` (``large_cluster``, ``bridge``, ``conflict``, ``decision_conflict``), ``cluster``,
+      ``records``. A bridge is a cluster that one link holds together: both halves have two records or more. A conflict
+      is a cluster to which a link was refused because of a veto, a decision conflict one to which people decided that
+      a record belongs and something forbids it.
     - ``refused_links``: how many accepted pairs did not join clusters, by reason.
     """
 
@@ -57,23 +58,39 @@ class _Cluster:
 
 
 def cluster_records(
-    links: Links, policy: ClusterPolicy | None = None, *, apart: pl.DataFrame | None = None
+    links: Links,
+    policy: ClusterPolicy | None = None,
+    *,
+    apart: pl.DataFrame | None = None,
+    together: pl.DataFrame | None = None,
 ) -> Clusters:
     """Clusters of the records of ``links``. Every record is in one; one that nothing links is alone.
 
     ``apart`` (``partner_id``, ``person_ref``, ``other_partner_id``, ``other_person_ref``) lists pairs of records that
-    were separated before: they do not meet again by themselves. Deterministic: ties are settled by the records' order.
+    were separated before: they do not meet again by themselves. ``together`` (the same columns) lists pairs that people
+    decided to be one person: they are joined before any link, and where something forbids it they are not, and the
+    alarm ``decision_conflict`` is given. Deterministic: ties are settled by the records' order.
     """
     policy = policy or ClusterPolicy()
     edges = links.pairs.filter("accepted").sort(["weight", "left", "right"], descending=[True, False, False])
     clusters = _single_clusters(links, apart)
     home = list(range(links.records.height))
+    refused = {"veto": 0, "same_partner": 0, "kept_apart": 0, "little_support": 0, "decision_conflict": 0}
+    contradicted: set[int] = set()
+    for left, right in _place_pairs(links, together):
+        a, b = home[left], home[right]
+        if a == b:
+            continue
+        if _forbids(clusters[a], clusters[b]):
+            refused["decision_conflict"] += 1
+            contradicted.update((left, right))
+            continue
+        _merge(clusters, home, *sorted((a, b), key=lambda place: (len(clusters[place].records), -place)))
     neighbours: dict[int, set[int]] = {}
     for left, right in zip(edges["left"], edges["right"], strict=True):
         neighbours.setdefault(left, set()).add(right)
         neighbours.setdefault(right, set()).add(left)
 
-    refused = {"veto": 0, "same_partner": 0, "kept_apart": 0, "little_support": 0}
     conflicts: set[int] = set()
     bridges: set[int] = set()
     waiting = list(zip(edges["left"].to_list(), edges["right"].to_list(), strict=True))
@@ -103,7 +120,7 @@ def cluster_records(
             progress = True
         waiting = again
     refused["little_support"] = sum(home[left] != home[right] for left, right in waiting)
-    return _tell(links, home, conflicts, bridges, policy, refused)
+    return _tell(links, home, conflicts, bridges, contradicted, policy, refused)
 
 
 def _single_clusters(links: Links, apart: pl.DataFrame | None) -> dict[int, _Cluster]:
@@ -114,16 +131,23 @@ def _single_clusters(links: Links, apart: pl.DataFrame | None) -> dict[int, _Clu
     }
     for record, mark, token in links.marks.select("record", "mark", "token").iter_rows():
         clusters[record].marks.setdefault(mark, set()).add(token)
-    if apart is not None and not apart.is_empty():
-        places = links.records.select("record", *RECORD_COLUMNS)
-        found = apart.join(places, on=RECORD_COLUMNS).join(
-            places.rename({"record": "other", "partner_id": "other_partner_id", "person_ref": "other_person_ref"}),
-            on=["other_partner_id", "other_person_ref"],
-        )
-        for record, other in found.select("record", "other").iter_rows():
-            clusters[record].apart.add(other)
-            clusters[other].apart.add(record)
+    for record, other in _place_pairs(links, apart):
+        clusters[record].apart.add(other)
+        clusters[other].apart.add(record)
     return clusters
+
+
+def _place_pairs(links: Links, pairs: pl.DataFrame | None) -> list[tuple[int, int]]:
+    """Both places of each pair of records, in the pairs' order; pairs with a record that is not there are left out."""
+    if pairs is None or pairs.is_empty():
+        return []
+    places = links.records.select("record", *RECORD_COLUMNS)
+    found = pairs.join(places, on=RECORD_COLUMNS, maintain_order="left").join(
+        places.rename({"record": "other", "partner_id": "other_partner_id", "person_ref": "other_person_ref"}),
+        on=["other_partner_id", "other_person_ref"],
+        maintain_order="left",
+    )
+    return list(found.select("record", "other").iter_rows())
 
 
 def _forbids(a: _Cluster, b: _Cluster) -> str | None:
@@ -155,6 +179,7 @@ def _tell(
     home: list[int],
     conflicts: set[int],
     bridges: set[int],
+    contradicted: set[int],
     policy: ClusterPolicy,
     refused: dict[str, int],
 ) -> Clusters:
@@ -164,6 +189,7 @@ def _tell(
         placed.filter(pl.col("records") > policy.large_cluster).with_columns(alarm=pl.lit("large_cluster")),
         placed.filter(pl.col("record").is_in(list(bridges))).with_columns(alarm=pl.lit("bridge")),
         placed.filter(pl.col("record").is_in(list(conflicts))).with_columns(alarm=pl.lit("conflict")),
+        placed.filter(pl.col("record").is_in(list(contradicted))).with_columns(alarm=pl.lit("decision_conflict")),
     ]
     alarms = pl.concat(kinds).select("alarm", "cluster", pl.col("records").cast(pl.Int64)).unique()
     return Clusters(

@@ -15,6 +15,7 @@ COMMANDS = {
     "down": "trial",
     "intake": "intake",
     "keys": "keys",
+    "linkage": "linkage",
     "partner": "partnership",
     "release": "release",
     "seal": "seal",

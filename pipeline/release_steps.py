@@ -5,6 +5,7 @@ one transaction, and the files of a release are written under a temporary name a
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -23,9 +24,11 @@ from evidence.release import publish as publish_release
 from evidence.release import withdraw as withdraw_release
 from evidence.repeats import explain_unmarkable, mark_repeats
 from linkage.cluster import ClusterPolicy, cluster_records
+from linkage.decisions import join_present, lift_splits, resolve_decisions
 from linkage.match import KeyRule, LinkPolicy, link_records
 from linkage.match import Kind as KeyKind
 from linkage.registry import assign_persons, find_separations
+from linkage.review import find_in_doubt
 from pipeline.resources import SOFTWARE_VERSION, open_engine, open_keys, read_agreement
 from pipeline.settings import Settings
 from protocol.errors import LinkarmsError
@@ -44,6 +47,7 @@ from warehouse.linkage_store import (
     write_registry_update,
 )
 from warehouse.loading import erase_submission, purge_superseded
+from warehouse.review_store import read_decisions, write_review
 from warehouse.snapshot import Snapshot, close_snapshot, present_snapshot, read_snapshot, snapshot_digest, take_snapshot
 
 if TYPE_CHECKING:
@@ -162,8 +166,19 @@ def _link(
     records = read_records(conn, everything.id)
     membership = read_membership(conn).with_columns(pl.col("person_created_at").dt.replace_time_zone("UTC"))
     links = link_records(read_match_keys(conn, everything.id), policy, records=records)
-    clusters = cluster_records(links, cluster_policy, apart=find_separations(read_splits(conn), membership))
+    log = read_decisions(conn)
+    decided = resolve_decisions(log)
+    parted = lift_splits(read_splits(conn), decided, membership)
+    clusters = cluster_records(
+        links,
+        cluster_policy,
+        apart=pl.concat([decided.apart, find_separations(parted, membership)]),
+        together=join_present(decided.together, links.records),
+    )
     update = assign_persons(clusters.members, membership, uuid4, now)
+    alarms = Counter([*links.alarms["alarm"], *clusters.alarms["alarm"]])
+    alarms["decision_conflict"] += decided.contradicted.height
+    in_doubt = find_in_doubt(links, policy)
     counts = {
         "records": records.height,
         "unlinkable": links.unlinkable.height,
@@ -171,7 +186,10 @@ def _link(
         "created": len(update.created),
         "merged": len(update.merged),
         "split": len(update.split),
-        "alarms": links.alarms.height + clusters.alarms.height,
+        "alarms": alarms.total(),
+        **{f"alarms_{alarm}": count for alarm, count in sorted(alarms.items())},
+        "decided_same": decided.together.height,
+        "decided_different": decided.apart.height,
         **{f"refused_{reason}": count for reason, count in clusters.refused_links.items()},
     }
     run = LinkageRun(
@@ -182,10 +200,12 @@ def _link(
             "links": policy.model_dump(mode="json"),
             "clusters": cluster_policy.model_dump(mode="json"),
             "key_id": keys.key_id,
+            "latest_decision": log["decision_id"].max() or 0,
         },
         counts=counts,
     )
     write_registry_update(conn, run, update.membership, update.events, now)
+    write_review(conn, run_id, everything.id, in_doubt, decided.answered)
 
 
 def _publish_ids(conn: Connection, snapshot: Snapshot, agreement: Agreement, keys: "KeyRing") -> None:
@@ -207,8 +227,9 @@ def measure(
 ) -> dict[str, Any]:
     """Work out every figure over the snapshot, withhold what could point to a person, and write the approval page.
 
-    ``linked`` is what :func:`link_and_mark` returned. The release's id follows from the snapshot, the agreement and the
-    code, so that measuring again prepares the same draft. The approval page shows protected figures and rounded counts.
+    ``linked`` is what :func:`link_and_mark` returned. The release's id follows from the snapshot, the agreement, the
+    code and what custodians decided about links, so that measuring again prepares the same draft. The approval page
+    shows protected figures and rounded counts.
     """
     now = now or datetime.now(UTC)
     agreement = read_agreement(settings)
@@ -225,7 +246,7 @@ def measure(
             counts = {} if run is None else run.counts
             draft = prepare_draft(
                 conn,
-                release_id=_name_release(snapshot, agreement),
+                release_id=_name_release(snapshot, agreement, _latest_decision(conn, snapshot)),
                 snapshot_id=snapshot.id,
                 snapshot_digest=snapshot.digest,
                 tables=protected,
@@ -266,9 +287,24 @@ def _tell(counts: Mapping[str, int], agreement: Agreement) -> dict[str, str]:
     }
 
 
-def _name_release(snapshot: Snapshot, agreement: Agreement) -> str:
-    digest = hashlib.sha256(f"{snapshot.digest} {agreement.digest} {SOFTWARE_VERSION}".encode()).hexdigest()
-    return f"rel-{digest[:16]}"
+def _latest_decision(conn: Connection, snapshot: Snapshot) -> int:
+    """Number of the latest decision that the linkage of the snapshot knew; 0 where custodians had decided nothing."""
+    parameters = conn.scalar(
+        text("select parameters from linkage.run where snapshot_id = :id order by seq desc limit 1"),
+        {"id": snapshot.id},
+    )
+    return int((parameters or {}).get("latest_decision", 0))
+
+
+def _name_release(snapshot: Snapshot, agreement: Agreement, latest_decision: int) -> str:
+    """The id follows from all that the figures do. What custodians decide changes them over the same snapshot."""
+    parts = [
+        snapshot.digest,
+        agreement.digest,
+        SOFTWARE_VERSION,
+        *([f"decision {latest_decision}"] * bool(latest_decision)),
+    ]
+    return f"rel-{hashlib.sha256(' '.join(parts).encode()).hexdigest()[:16]}"
 
 
 def _describe(snapshot: Snapshot, agreement: Agreement, linked: Mapping[str, Any]) -> dict[str, Any]:

@@ -174,6 +174,15 @@ def derive_row_keys(keys: pl.DataFrame, table: Table, partner_id: str, key_ring:
     return _derive_pseudonyms(keys, "row key", table.name, partner_id, table.key, key_ring).alias(ROW_KEY)
 
 
+def derive_person_refs(local_numbers: pl.Series, partner_id: str, key_ring: KeyRing) -> pl.Series:
+    """The ``person_ref`` of each of a partner's own client numbers, in order: what the pool has in the place of it.
+    Null where the number is missing."""
+    frame = pl.DataFrame({"local_number": local_numbers.cast(pl.String)})
+    return _derive_pseudonyms(frame, "person reference", PERSON_REF, partner_id, ("local_number",), key_ring).alias(
+        PERSON_REF
+    )
+
+
 def _derive_pseudonyms(
     frame: pl.DataFrame, purpose: str, field: str, partner_id: str, columns: Sequence[str], key_ring: KeyRing
 ) -> pl.Series:

@@ -102,25 +102,27 @@ def read_run(conn: Connection, run_id: str) -> LinkageRun | None:
 
 
 def read_splits(conn: Connection) -> pl.DataFrame:
-    """Persons that were parted: person_id, other_person_id. They do not meet again by themselves.
+    """Persons that were parted: person_id, other_person_id, run_seq. They do not meet again by themselves.
 
     A person that was merged into another since is told as the one that goes on, so that its separation holds for that
-    one; two that went into one person are parted no more.
+    one; two that went into one person are parted no more. ``run_seq`` is the order number of the run that parted them,
+    of the latest where several did.
     """
     query = sql.SQL(
-        "with recursive parted as (select event_id, person_id, other_person_id from linkage.registry_event"
-        " where event = 'split' and other_person_id is not null),"
+        "with recursive parted as (select e.event_id, r.seq, e.person_id, e.other_person_id"
+        " from linkage.registry_event e join linkage.run r using (run_id)"
+        " where e.event = 'split' and e.other_person_id is not null),"
         " way (was, person_id) as (select person_id, person_id from parted"
         " union select other_person_id, other_person_id from parted"
         " union select w.was, p.retired_into from way w join linkage.person p using (person_id)"
         " where p.retired_into is not null),"
         " now as (select w.was, w.person_id from way w join linkage.person p using (person_id)"
         " where p.retired_into is null)"
-        " select a.person_id, b.person_id from parted s join now a on a.was = s.person_id"
+        " select a.person_id, b.person_id, max(s.seq) from parted s join now a on a.was = s.person_id"
         " join now b on b.was = s.other_person_id where a.person_id <> b.person_id"
         " group by a.person_id, b.person_id order by min(s.event_id)"
     ).format()
-    return copy_out_all(conn, query, {"person_id": pl.String, "other_person_id": pl.String})
+    return copy_out_all(conn, query, {"person_id": pl.String, "other_person_id": pl.String, "run_seq": pl.Int64})
 
 
 # --- writing --------------------------------------------------------------------------------------------------------

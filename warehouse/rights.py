@@ -14,6 +14,7 @@ from sqlalchemy.dialects.postgresql.base import PGDialect
 from protocol.model import Agreement, Grant
 from protocol.versions import NOT_COLLECTED
 from warehouse.schema import SCHEMAS, metadata
+from warehouse.schema.review import CUSTODIANS_TABLES
 
 PIPELINE = "linkarms_pipeline"
 CUSTODIAN = "linkarms_custodian"
@@ -22,7 +23,7 @@ EVIDENCE_READER = "linkarms_evidence_reader"
 
 GROUPS: Mapping[str, str] = {
     PIPELINE: "Loads submissions, links, computes and publishes. Owns nothing and changes no schema.",
-    CUSTODIAN: "Looks after linkage: reads match keys, the registry and what governs them.",
+    CUSTODIAN: "Looks after linkage: reads match keys, the registry and what governs them, and decides on pairs.",
     POOL_ANALYST: "Reads the pool by the pseudonyms of its own grant.",
     EVIDENCE_READER: "Reads released figures.",
 }
@@ -54,6 +55,14 @@ class GroupRights:
     """All relations of the schema where empty."""
 
 
+_LINKED_BY_PIPELINE = tuple(
+    sorted(
+        table.name
+        for table in metadata.tables.values()
+        if table.schema == "linkage" and table.name not in CUSTODIANS_TABLES
+    )
+)
+
 GROUP_RIGHTS = (
     GroupRights(PIPELINE, "governance", ("select",)),
     GroupRights(
@@ -64,12 +73,15 @@ GROUP_RIGHTS = (
     ),
     GroupRights(PIPELINE, "governance", ("delete",), ("draft_figure",)),
     GroupRights(PIPELINE, "governance", ("insert",), ("audit_event",)),
-    GroupRights(PIPELINE, "linkage", ("select", "insert", "update", "delete")),
+    GroupRights(PIPELINE, "linkage", ("select", "insert", "update", "delete"), _LINKED_BY_PIPELINE),
+    GroupRights(PIPELINE, "linkage", ("select",), ("decision",)),
     # No update: a row of facts is as it was loaded or it is not there.
     GroupRights(PIPELINE, "facts", ("select", "insert", "delete")),
     GroupRights(PIPELINE, "evidence", ("select", "insert")),
     GroupRights(PIPELINE, "evidence", ("update",), ("release",)),
     GroupRights(CUSTODIAN, "linkage", ("select",)),
+    # What a custodian adds, triggers put under the session's own login and into the audit trail.
+    GroupRights(CUSTODIAN, "linkage", ("insert",), CUSTODIANS_TABLES),
     GroupRights(CUSTODIAN, "governance", ("select",)),
     GroupRights(POOL_ANALYST, "pool", ("select",)),
     GroupRights(EVIDENCE_READER, "evidence", ("select",)),

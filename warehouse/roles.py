@@ -20,6 +20,7 @@ from sqlalchemy import Connection, text
 
 from protocol.errors import AgreementError, LinkarmsError
 from protocol.model import Agreement, Grant
+from warehouse.audit import record_event
 from warehouse.rights import (
     CUSTODIAN,
     EVIDENCE_READER,
@@ -48,9 +49,11 @@ __all__ = [
     "LoginState",
     "apply_grants",
     "driver",
+    "ensure_custodian",
     "ensure_groups",
     "ensure_logins",
     "ensure_service_login",
+    "remove_custodian",
 ]
 
 LOGIN_MARK = "Linkarms login of "
@@ -126,6 +129,38 @@ def ensure_service_login(conn: Connection, login: str, group: str, password: str
         raise LinkarmsError(f"There is no group role {group}.")
     _ensure_login(conn, login, password, until=None, mark=f"{SERVICE_MARK}{group}")
     _set_groups(conn, login, {group})
+
+
+def ensure_custodian(conn: Connection, login: str, password: str) -> None:
+    """Make or refresh the login of one person who looks after linkage. ``conn`` belongs to the database's owner.
+
+    One login a person: the database tells custodians apart by it. The audit trail says that it was made.
+
+    Raises :class:`LinkarmsError` where a role of that name is there and is not a custodian's.
+    """
+    mark = conn.scalar(
+        text("select coalesce(shobj_description(oid, 'pg_authid'), '') from pg_roles where rolname = :login"),
+        {"login": login},
+    )
+    if mark not in (None, f"{SERVICE_MARK}{CUSTODIAN}"):
+        raise LinkarmsError(f"{login} is the name of another role of the database. Choose another.")
+    ensure_service_login(conn, login, CUSTODIAN, password)
+    record_event(conn, str(conn.scalar(text("select session_user"))), "custodian.login_made", login)
+
+
+def remove_custodian(conn: Connection, login: str) -> None:
+    """Take a custodian's login away. What was decided under it stays.
+
+    Raises :class:`LinkarmsError` where there is no custodian of that login.
+    """
+    found = conn.scalar(
+        text("select 1 from pg_roles where rolname = :login and shobj_description(oid, 'pg_authid') = :mark"),
+        {"login": login, "mark": f"{SERVICE_MARK}{CUSTODIAN}"},
+    )
+    if not found:
+        raise LinkarmsError(f"There is no custodian's login {login}.")
+    _run(conn, sql.SQL("drop role {}").format(sql.Identifier(login)))
+    record_event(conn, str(conn.scalar(text("select session_user"))), "custodian.login_removed", login)
 
 
 # --- logins of the agreement ---------------------------------------------------------------------------------------

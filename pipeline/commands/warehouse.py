@@ -156,6 +156,41 @@ def _superuser_url(owner_url_file: Path | None, superuser_url_file: Path | None)
     return EmbeddedServer(read_settings().home).url(SUPERUSER) if owner_url_file is None else None
 
 
+@warehouse.command(name="custodian")
+@_owner_option
+@click.argument("login")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="A new file for the login's address.")
+@click.option("--remove", is_flag=True, help="Take the login away; what was decided under it stays.")
+def make_custodian(owner_url_file: Path | None, login: str, out: Path | None, remove: bool) -> None:
+    """Make the database login of one person who looks after linkage, or give it a new password.
+
+    Give each custodian a login of their own, and the file with its address to that person alone.
+    """
+    from sqlalchemy import create_engine, make_url
+    from sqlalchemy.pool import NullPool
+
+    from pipeline.files import open_private
+    from warehouse.roles import ensure_custodian, remove_custodian
+    from warehouse.server import new_password
+
+    if remove == (out is not None):
+        raise click.UsageError("Name a file with --out, or --remove the login.")
+    owner = _owner_url(owner_url_file)
+    with create_engine(owner, poolclass=NullPool).begin() as conn:
+        if out is None:
+            remove_custodian(conn, login)
+            click.echo(f"{login} is no custodian any more.")
+            return
+        if out.exists():
+            raise click.UsageError(f"{out} is there already. Name a new file.")
+        password = new_password()
+        ensure_custodian(conn, login, password)
+        url = make_url(owner).set(username=login, password=password).render_as_string(hide_password=False)
+        with open_private(out) as file:
+            file.write(f"{url}\n".encode())
+    click.echo(f"{login} is a custodian. {out} holds the address with its password: give it to that person alone.")
+
+
 @warehouse.command(name="erase")
 @click.argument("submission_id")
 @click.option("--by", required=True, help="Who erases it.")

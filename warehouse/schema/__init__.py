@@ -4,7 +4,7 @@ An agreement may add columns and tables of facts to it (:mod:`warehouse.plan`) o
 redefine any. All comments go into the database, where an analyst's tool shows them.
 """
 
-from warehouse.schema import evidence, facts, governance, linkage
+from warehouse.schema import evidence, facts, governance, linkage, review
 from warehouse.schema.base import SCHEMAS, metadata
 
-__all__ = ["SCHEMAS", "evidence", "facts", "governance", "linkage", "metadata"]
+__all__ = ["SCHEMAS", "evidence", "facts", "governance", "linkage", "metadata", "review"]

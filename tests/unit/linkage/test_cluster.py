@@ -116,3 +116,46 @@ def test_no_cannot_link_is_ever_broken_and_every_record_is_in_one_cluster(rows, 
     for group in groups(clusters):
         assert len({nhs[ref] for ref in group if ref in nhs}) <= 1
         assert sum(ref.startswith("a") for ref in group) <= 1
+
+
+# --- decisions ------------------------------------------------------------------------------------------------------
+
+
+def pair(one: str, other: str) -> pl.DataFrame:
+    columns = ["partner_id", "person_ref", "other_partner_id", "other_person_ref"]
+    return pl.DataFrame([(one[0], one, other[0], other)], schema=columns, orient="row")
+
+
+def test_records_that_people_decided_to_be_one_person_are_joined_before_any_link(keys, policy: LinkPolicy) -> None:
+    links = link_records(
+        keys(a1={"names": "x"}, b1={"names": "y", "nhs_number": "1"}, c1={"names": "x", "nhs_number": "2"}), policy
+    )
+    assert groups(cluster_records(links)) == {frozenset({"a1", "c1"}), frozenset({"b1"})}
+    clusters = cluster_records(links, together=pair("a1", "b1"))
+    # The link between a1 and c1 is now refused: b1, who is one with a1, has another NHS number.
+    assert groups(clusters) == {frozenset({"a1", "b1"}), frozenset({"c1"})}
+    assert clusters.refused_links["veto"] == 1
+
+
+def test_a_decision_against_a_veto_or_a_separation_is_an_alarm_and_joins_nobody(keys, policy: LinkPolicy) -> None:
+    two_numbers = link_records(keys(a1={"nhs_number": "1"}, b1={"nhs_number": "2"}), policy)
+    apart_too = link_records(keys(a1={"names": "x"}, b1={"names": "y"}), policy)
+    vouching = policy.model_copy(update={"duplicate_free": ("a",)})
+    of_one_partner = link_records(keys(a1={"names": "x"}, a2={"names": "y"}), vouching)
+    for links, decided, apart in (
+        (two_numbers, pair("a1", "b1"), None),
+        (apart_too, pair("a1", "b1"), pair("a1", "b1")),
+        (of_one_partner, pair("a1", "a2"), None),
+    ):
+        clusters = cluster_records(links, apart=apart, together=decided)
+        assert len(groups(clusters)) == 2
+        assert set(clusters.alarms["alarm"]) == {"decision_conflict"}
+        assert clusters.refused_links["decision_conflict"] == 1
+        assert clusters.alarms.columns == ["alarm", "cluster", "records"]
+
+
+def test_a_decision_about_a_record_that_is_gone_changes_nothing(keys, policy: LinkPolicy) -> None:
+    links = link_records(keys(a1={"names": "x"}, b1={"names": "x"}), policy)
+    clusters = cluster_records(links, together=pair("a1", "c9"))
+    assert groups(clusters) == {frozenset({"a1", "b1"})}
+    assert clusters.alarms.is_empty()
