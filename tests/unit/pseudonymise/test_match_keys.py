@@ -5,6 +5,8 @@ from datetime import date
 
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from protocol.errors import DefectFound
 from protocol.model import IdentifierRole
@@ -83,6 +85,48 @@ def test_the_commonest_token_of_each_key_is_rare_in_a_partnership(key_ring: KeyR
 def test_a_full_record_has_every_key_and_an_empty_one_has_none(key_ring: KeyRing) -> None:
     assert {name for name, _ in keys_of(key_ring)} == {key.name for key in MATCH_KEYS}
     assert keys_of(key_ring, **dict.fromkeys(PERSON)) == set()
+
+
+MISSING = st.sampled_from(
+    [
+        None,
+        "",
+        " ",
+        "\t",
+        "\x00",
+        "\u200b",
+        "\u00a0\ufeff",
+        "-",
+        "?",
+        "N/K",
+        "unknown",
+        "none",
+        "NULL",
+        "n/a",
+        "TBC",
+        "xx",
+    ]
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.fixed_dictionaries({role.value: MISSING for role in IdentifierRole}), min_size=1, max_size=4))
+def test_what_is_missing_is_hashed_by_no_key(key_ring: KeyRing, rows: list[dict[str, str | None]]) -> None:
+    frame = pl.DataFrame(rows, schema={role.value: pl.String for role in IdentifierRole})
+    refs = pl.Series("person_ref", [str(place) for place in range(len(rows))])
+    normal = normalise(frame, ROLES, AS_OF)
+    assert normal.select(pl.all().null_count() == len(rows)).row(0) == (True,) * normal.width
+    assert build_match_keys(normal, refs, key_ring).is_empty()
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.fixed_dictionaries({name: st.sampled_from([None, "a"]) for name in NORMAL_FIELDS}))
+def test_a_form_is_hashed_only_where_all_its_parts_are_there(key_ring: KeyRing, normal: dict[str, str | None]) -> None:
+    frame = pl.DataFrame([normal], schema=dict.fromkeys(NORMAL_FIELDS, pl.String))
+    made = build_match_keys(frame, pl.Series("person_ref", ["r"]), key_ring)
+    whole = {key.name for key in MATCH_KEYS if any(all(normal[column] for column in form) for form in key.forms)}
+    assert set(made["key_name"]) == whole
+    assert made["token"].null_count() == 0
 
 
 def test_a_missing_part_leaves_out_every_key_that_has_it(key_ring: KeyRing) -> None:
