@@ -1,0 +1,192 @@
+"""What the levels of the comparisons are worth: several kinds of pairs that are one person, and of pairs that are not.
+
+Fellegi and Sunter's model knows two classes of pairs and takes agreements to be independent within each. Candidate pairs
+that are two people are not like that: namesakes agree on both names and on nothing else, members of a household on
+surname, postcode and telephone, twins on the date of birth as well. In a model of two classes each of these looks like
+half a match. Here each side is a mixture of such kinds, within which agreements are independent: a latent class model,
+fitted by expectation maximisation without labels (Winkler 1988 and Larsen and Rubin 2001 proposed more than two classes
+for record linkage; the formulas are those of Goodman 1974).
+
+Two things hold the fit in place. Pairs that *cannot* be one person (two records of a file that is free of duplicates;
+two different NHS numbers) are known to be on the other side. And a reference model counts as a few hundred pairs
+beside the data, so that small partnerships get sensible weights and large ones their own.
+
+The fit runs over distinct patterns of codes and their counts: its cost hardly grows with the number of pairs.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from linkage.comparisons import COMPARISONS, UNKNOWN
+
+Floats = npt.NDArray[np.float64]
+Codes = npt.NDArray[np.int64]
+
+REFERENCE_FILE = Path(__file__).parent / "reference_model.json"
+
+REFERENCE_PAIRS = 300.0
+"""As many pairs as the reference model counts for beside the data."""
+_SMALLEST = 1e-9
+_MOST_ROUNDS = 300
+_CLOSE = 1e-6
+"""The fit ends when a round gains less than this in log likelihood a pair."""
+
+
+@dataclass(frozen=True)
+class ClassModel:
+    """A fitted model. Frozen: a run stores it, and another run may score with it."""
+
+    matches: tuple[bool, ...]
+    """For each class, whether its pairs are one person."""
+    shares: tuple[float, ...]
+    """Share of the candidate pairs in each class."""
+    levels: Mapping[str, tuple[tuple[float, ...], ...]]
+    """Comparison -> for each class, the probability of each code from 1 up, given that the comparison says anything."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {"matches": list(self.matches), "shares": list(self.shares), "levels": {k: v for k, v in self.levels.items()}}
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Self:
+        """What :meth:`as_dict` gave. Raises ValueError where the comparisons are not those of this software."""
+        levels = {name: tuple(tuple(row) for row in rows) for name, rows in content["levels"].items()}
+        if set(levels) != {comparison.name for comparison in COMPARISONS} or any(
+            len(row) != len(comparison.levels) for comparison in COMPARISONS for row in levels[comparison.name]
+        ):
+            raise ValueError("the model was fitted for other comparisons")
+        return cls(tuple(content["matches"]), tuple(content["shares"]), levels)
+
+    def probabilities(self, patterns: Codes) -> Floats:
+        """For each pattern (a row of codes in the order of ``COMPARISONS``) the probability of being one person."""
+        weights = self.log_weights(patterns)
+        spread = np.exp(weights - weights.max(axis=1, keepdims=True))
+        return spread[:, list(self.matches)].sum(axis=1) / spread.sum(axis=1)
+
+    def log_weights(self, patterns: Codes) -> Floats:
+        """For each pattern and class the logarithm of the joint probability."""
+        weights = np.tile(np.log(np.maximum(self.shares, _SMALLEST)), (len(patterns), 1))
+        for place, comparison in enumerate(COMPARISONS):
+            weights += _log_table(np.array(self.levels[comparison.name]))[:, patterns[:, place]].T
+        return weights
+
+    def marginal(self, comparison: str) -> tuple[list[float], list[float]]:
+        """Probabilities of the codes from 1 up among pairs that are one person, and among those that are not: m and u
+        of Fellegi and Sunter, over all classes."""
+        table, shares, side = np.array(self.levels[comparison]), np.array(self.shares), np.array(self.matches)
+        both = []
+        for chosen in (side, ~side):
+            both.append((shares[chosen] @ table[chosen] / shares[chosen].sum()).tolist())
+        return both[0], both[1]
+
+
+def _log_table(table: Floats) -> Floats:
+    """Logarithms with a column of zeros in front: what is not known weighs nothing."""
+    return np.concatenate([np.zeros((len(table), 1)), np.log(np.maximum(table, _SMALLEST))], axis=1)
+
+
+@cache
+def reference_model() -> ClassModel:
+    """The model that ships: fitted on a simulation that shares neither names nor errors with the synthetic partnership
+    (``python -m benchmarks.linkage.reference``)."""
+    return ClassModel.from_dict(json.loads(REFERENCE_FILE.read_text(encoding="utf-8")))
+
+
+def count_patterns(codes: pl.DataFrame, impossible: pl.Series) -> tuple[Codes, Floats, npt.NDArray[np.bool_]]:
+    """Distinct patterns of ``codes`` (a column for each comparison), how often each occurs, and whether its pairs cannot
+    be one person (``impossible``, a flag for each row)."""
+    names = [comparison.name for comparison in COMPARISONS]
+    counted = codes.select(names).with_columns(impossible=impossible).group_by(*names, "impossible").agg(pairs=pl.len())
+    counted = counted.sort(*names, "impossible")
+    return (
+        counted.select(names).to_numpy().astype(np.int64),
+        counted["pairs"].to_numpy().astype(np.float64),
+        counted["impossible"].to_numpy().astype(np.bool_),
+    )
+
+
+def fit_classes(
+    patterns: Codes,
+    pairs: Floats,
+    impossible: npt.NDArray[np.bool_],
+    *,
+    start: ClassModel | None = None,
+    reference_pairs: float = REFERENCE_PAIRS,
+) -> ClassModel:
+    """The model of most posterior probability for these patterns, from ``start`` (the reference model) on.
+
+    Deterministic. ``impossible`` patterns are never in a class of one person.
+    """
+    model = start or reference_model()
+    sides = np.array(model.matches)
+    reference = {c.name: np.array(model.levels[c.name]) for c in COMPARISONS}
+    prior_shares = np.array(model.shares) * reference_pairs
+    total, last = pairs.sum(), -np.inf
+    for _ in range(_MOST_ROUNDS):
+        weights = model.log_weights(patterns)
+        weights[np.ix_(impossible, sides)] = -np.inf
+        top = weights.max(axis=1, keepdims=True)
+        spread = np.exp(weights - top)
+        sums = spread.sum(axis=1, keepdims=True)
+        gain = float(pairs @ (top + np.log(sums))[:, 0])
+        members = spread / sums * pairs[:, None]
+        counts = members.sum(axis=0) + prior_shares
+        levels = {}
+        for place, comparison in enumerate(COMPARISONS):
+            seen = np.stack(
+                [
+                    np.bincount(patterns[:, place], members[:, k], len(comparison.levels) + 1)[1:]
+                    for k in range(len(sides))
+                ]
+            )
+            seen += prior_shares[:, None] * reference[comparison.name] + _SMALLEST
+            levels[comparison.name] = tuple(map(tuple, (seen / seen.sum(axis=1, keepdims=True)).tolist()))
+        model = ClassModel(model.matches, tuple((counts / counts.sum()).tolist()), levels)
+        if gain - last < _CLOSE * max(total, 1.0):
+            break
+        last = gain
+    return model
+
+
+def choose_threshold(probabilities: Floats, pairs: Floats) -> float:
+    """The probability from which on a pair is linked: the one with the greatest F1 that is to be expected if the
+    probabilities are right. No truth is needed: of the pairs above a threshold their sum is right, and the sum over all
+    pairs is what there is to find (it comes out at half the greatest F1, so a little below one half)."""
+    order = np.argsort(-probabilities, kind="stable")
+    right, taken = np.cumsum((probabilities * pairs)[order]), np.cumsum(pairs[order])
+    if not len(order) or right[-1] <= 0:
+        return 0.5
+    best = int(np.argmax(2 * right / (taken + right[-1])))
+    return float(np.clip(probabilities[order][best], 0.3, 0.7))
+
+
+def start_model(patterns: Codes, pairs: Floats, likely: Floats, kinds: Sequence[bool], seed: int) -> ClassModel:
+    """A model to begin with where there is no reference: classes drawn at random around a first guess ``likely`` of
+    each pattern's probability. For making the reference model."""
+    draw = np.random.default_rng(seed)
+    sides = np.array(kinds)
+    members = np.empty((len(patterns), len(kinds)))
+    members[:, sides] = likely[:, None] * draw.dirichlet(np.ones(sides.sum()), len(patterns))
+    members[:, ~sides] = (1 - likely)[:, None] * draw.dirichlet(np.ones((~sides).sum()), len(patterns))
+    members *= pairs[:, None]
+    levels = {}
+    for place, comparison in enumerate(COMPARISONS):
+        seen = np.stack(
+            [np.bincount(patterns[:, place], members[:, k], len(comparison.levels) + 1)[1:] for k in range(len(kinds))]
+        )
+        overall = seen.sum(axis=0) + 1.0
+        seen += overall / overall.sum()
+        levels[comparison.name] = tuple(map(tuple, (seen / seen.sum(axis=1, keepdims=True)).tolist()))
+    shares = members.sum(axis=0)
+    return ClassModel(tuple(bool(kind) for kind in kinds), tuple((shares / shares.sum()).tolist()), levels)
+
+
+assert UNKNOWN == 0, "_log_table puts what is not known in front"
