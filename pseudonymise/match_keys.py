@@ -1,13 +1,16 @@
-"""The composite match keys: which parts of a record, hashed together, say that two records may be one person.
+"""The composite match keys: what two records have to share to be looked at as one person.
 
 Each key leaves out another part of the record, so that one damaged or changed part (a marriage, a move, a misheard
-name, a mixed-up date) leaves some key intact. No key is made of low-entropy parts alone: a name or a date hashed by
-itself gives itself away by how often it occurs, whatever the key
-(``tests/unit/pseudonymise/test_match_keys.py`` holds every key to :data:`ENTROPY_FLOOR`).
+name, a mixed-up date) leaves some key intact. A key only brings two records up; whether they are one person is decided
+by comparing all of both (:mod:`pseudonymise.encoding`). So the keys are few and broad: of some thirty that were tried on
+two simulations these find all but one in ten thousand of the pairs that the thirty find.
+
+No key is made of low-entropy parts alone: a name or a date hashed by itself gives itself away by how often it occurs,
+whatever the key (``tests/unit/pseudonymise/test_match_keys.py`` holds every key to :data:`ENTROPY_FLOOR`, and
+``tests/privacy/attacks`` measures what is left).
 """
 
 from dataclasses import dataclass
-from enum import StrEnum
 
 import polars as pl
 
@@ -15,18 +18,6 @@ from protocol.errors import DefectFound
 from pseudonymise.keys import KeyRing
 from pseudonymise.normalise import NORMAL_FIELDS
 from pseudonymise.tokens import compose, derive_tokens, frame_text
-
-
-class Kind(StrEnum):
-    """What agreement on a key is worth to whoever links."""
-
-    DETERMINISTIC = "deterministic"
-    """The same person, unless something forbids it."""
-    STRONG = "strong"
-    """The same person in nearly every case."""
-    SUPPORTING = "supporting"
-    """Needs another key beside it."""
-
 
 MIN_ENTROPY_BITS: dict[str, float] = {
     "forename": 5.0,
@@ -40,6 +31,7 @@ MIN_ENTROPY_BITS: dict[str, float] = {
     "date_of_birth": 14.0,
     "date_of_birth_sorted": 13.0,
     "birth_year": 5.5,
+    "birth_month_day": 8.0,
     "postcode": 13.0,
     "postcode_sector": 7.0,
     "nhs_number": 26.0,
@@ -52,10 +44,8 @@ MIN_ENTROPY_BITS: dict[str, float] = {
 partnership of one county (commonest surname 1.5 %, forename 3 %, day of birth 1 in 20,000; numbers nearly unique).
 Rounded down, and used for nothing but the floor."""
 
-ENTROPY_FLOOR = 20.0
+ENTROPY_FLOOR = 16.0
 """Every key's parts add up to at least this many bits."""
-
-_SURNAME_FORMS = ("surname", "previous_surname", "surname_first_part", "surname_last_part")
 
 
 @dataclass(frozen=True)
@@ -64,19 +54,20 @@ class MatchKey:
 
     name: str
     fields: tuple[str, ...]
-    """The parts of a record that agree where the key does, for entropy, evidence and explanation."""
+    """The parts of a record that agree where the key does, for its entropy."""
     forms: tuple[tuple[str, ...], ...]
     """The columns of the normal record that are hashed together. All forms share one token domain: with the previous
     surname as a second form, a record's former name meets another record's present one."""
-    kind: Kind
     why: str
-    unless_differs: tuple[str, ...] = ()
-    """The key says nothing about two records that both hold one of *these* keys and do not agree on it."""
 
 
-def _with_surnames(*columns: str) -> tuple[tuple[str, ...], ...]:
-    """The forms of a key that contains ``surname``: once for every surname that a record may be filed under."""
-    return tuple(tuple(form if column == "surname" else column for column in columns) for form in _SURNAME_FORMS)
+_FORENAMES = ("forename_family", "forename_second", "middle_name")
+_SURNAMES = ("surname", "previous_surname", "surname_first_part", "surname_last_part")
+
+
+def _each(names: tuple[str, ...], *columns: str) -> tuple[tuple[str, ...], ...]:
+    """The forms of a key with ``*`` among its columns: once for each of ``names`` in its place."""
+    return tuple(tuple(name if column == "*" else column for column in columns) for name in names)
 
 
 MATCH_KEYS: tuple[MatchKey, ...] = (
@@ -84,138 +75,92 @@ MATCH_KEYS: tuple[MatchKey, ...] = (
         name="shared_person_number",
         fields=("shared_person_number",),
         forms=(("shared_person_number",),),
-        kind=Kind.DETERMINISTIC,
         why="The partners gave the person this number together.",
-    ),
-    MatchKey(
-        name="nhs_number_dob",
-        fields=("nhs_number", "date_of_birth"),
-        forms=(("nhs_number", "date_of_birth"),),
-        kind=Kind.DETERMINISTIC,
-        why="A checked NHS number that belongs to someone born that day leaves no doubt.",
     ),
     MatchKey(
         name="nhs_number",
         fields=("nhs_number",),
         forms=(("nhs_number",),),
-        kind=Kind.STRONG,
-        why="Finds a person whose date of birth was mistyped; two different numbers forbid a link.",
+        why="Finds a person whatever else is wrong or missing.",
     ),
     MatchKey(
         name="ni_number",
         fields=("ni_number",),
         forms=(("ni_number",),),
-        kind=Kind.STRONG,
         why="Issued once to one person, and what job centres and councils hold.",
     ),
     MatchKey(
-        name="email_initial",
-        fields=("email", "initial"),
-        forms=(("email", "initial"),),
-        kind=Kind.STRONG,
-        why="Finds a person whatever else has changed; a couple that shares an address mostly differs in the initial.",
+        name="phone",
+        fields=("phone",),
+        forms=(("phone",),),
+        why="Finds a person whose date of birth is missing; a household may share it, which comparing tells.",
     ),
     MatchKey(
-        name="phone_dob",
-        fields=("phone", "date_of_birth"),
-        forms=(("phone", "date_of_birth"),),
-        kind=Kind.SUPPORTING,
-        why="A household shares a telephone but seldom a day of birth.",
+        name="email",
+        fields=("email",),
+        forms=(("email",),),
+        why="Finds a person whatever else has changed.",
     ),
     MatchKey(
-        name="phone_start",
-        fields=("phone", "forename_start"),
-        forms=(("phone", "forename_start"),),
-        kind=Kind.SUPPORTING,
-        unless_differs=("phone_dob",),
-        why="Finds a person by telephone where a date of birth is missing; parent and child may share both parts.",
+        name="forename_dob",
+        fields=("forename_family", "date_of_birth"),
+        forms=_each(_FORENAMES, "*", "date_of_birth"),
+        why="Finds a person whose surname and address changed; Bill is William, and a middle name may be the one in use.",
     ),
     MatchKey(
-        name="names_dob",
-        fields=("forename", "surname", "date_of_birth"),
-        forms=(("name_low", "name_high", "date_of_birth"),),
-        kind=Kind.STRONG,
-        why="Name and day of birth; forename and surname may stand in each other's place.",
+        name="surname_dob",
+        fields=("surname", "date_of_birth"),
+        forms=_each(_SURNAMES, "*", "date_of_birth"),
+        why="Finds a person whose forename is missing or another; a surname may be an earlier or a double one.",
     ),
     MatchKey(
-        name="family_dob",
-        fields=("forename_family", "surname", "date_of_birth"),
+        name="names_year",
+        fields=("forename_family", "surname", "birth_year"),
         forms=(
-            *_with_surnames("forename_family", "surname", "date_of_birth"),
-            ("forename_second", "surname", "date_of_birth"),
-            ("middle_name", "surname", "date_of_birth"),
+            *_each(_SURNAMES, "forename_family", "*", "birth_year"),
+            ("surname", "forename", "birth_year"),
+            ("middle_name", "surname", "birth_year"),
         ),
-        kind=Kind.STRONG,
-        why="Bill is William, a middle name may be the one in use, and a surname may be an earlier or a double one.",
+        why="Finds a person whose day or month of birth is wrong, or whose names stand in each other's place.",
     ),
     MatchKey(
-        name="names_dob_swapped",
-        fields=("forename_family", "surname", "date_of_birth_sorted"),
-        forms=_with_surnames("forename_family", "surname", "date_of_birth_sorted"),
-        kind=Kind.STRONG,
-        why="Day and month are often typed in each other's place.",
-    ),
-    MatchKey(
-        name="starts_dob",
-        fields=("forename_start", "surname_start", "date_of_birth"),
-        forms=(
-            ("forename_start", "surname_start", "date_of_birth"),
-            ("forename_start", "previous_surname_start", "date_of_birth"),
-        ),
-        kind=Kind.STRONG,
-        why="Most misspellings leave the first three letters of both names alone.",
+        name="starts_day_month",
+        fields=("forename_start", "surname_start", "birth_month_day"),
+        forms=(("forename_start", "surname_start", "birth_month_day"),),
+        why="Finds a person whose year of birth is wrong; most misspellings leave the first letters of names alone.",
     ),
     MatchKey(
         name="sounds_dob",
-        fields=("forename_sound", "surname_sound", "date_of_birth"),
-        forms=(("forename_sound", "surname_sound", "date_of_birth"),),
-        kind=Kind.STRONG,
-        why="Names that were heard and not read sound the same.",
+        fields=("forename_sound", "surname_sound", "date_of_birth_sorted"),
+        forms=(("forename_sound", "surname_sound", "date_of_birth_sorted"),),
+        why="Names that were heard and not read sound the same; day and month are often exchanged.",
     ),
     MatchKey(
-        name="start_dob_sector",
-        fields=("forename_start", "date_of_birth", "postcode_sector"),
-        forms=(("forename_start", "date_of_birth", "postcode_sector"),),
-        kind=Kind.STRONG,
-        why="Finds a person in the same neighbourhood whose surname has changed.",
+        name="dob_sector",
+        fields=("date_of_birth", "postcode_sector"),
+        forms=(("date_of_birth", "postcode_sector"),),
+        why="Finds a person in the same neighbourhood whose names are both wrong or missing.",
     ),
     MatchKey(
-        name="initial_dob_postcode",
-        fields=("initial", "date_of_birth", "postcode"),
-        forms=(("initial", "date_of_birth", "postcode"),),
-        kind=Kind.SUPPORTING,
-        unless_differs=("starts_dob",),
-        why="Some partners hold an initial only; where both hold full names that differ, they may be twins.",
+        name="names_sector",
+        fields=("forename_family", "surname", "postcode_sector"),
+        forms=_each(_SURNAMES, "forename_family", "*", "postcode_sector"),
+        why="Finds a person in the same neighbourhood whose date of birth is missing.",
     ),
     MatchKey(
-        name="surname_dob_postcode",
-        fields=("surname", "date_of_birth", "postcode"),
-        forms=_with_surnames("surname", "date_of_birth", "postcode"),
-        kind=Kind.SUPPORTING,
-        unless_differs=("initial_dob_postcode",),
-        why="Finds a person whose forename is missing; twins agree on it, so a differing initial speaks against it.",
+        name="forename_postcode",
+        fields=("forename_family", "postcode"),
+        forms=_each(_FORENAMES, "*", "postcode"),
+        why="Finds a person at the same address whose surname and date of birth are wrong or missing.",
     ),
     MatchKey(
-        name="starts_year_sector",
-        fields=("forename_start", "surname_start", "birth_year", "postcode_sector"),
-        forms=(
-            ("forename_start", "surname_start", "birth_year", "postcode_sector"),
-            ("forename_start", "surname_start", "birth_month_day", "postcode_sector"),
-        ),
-        kind=Kind.STRONG,
-        why="Finds a person in the same neighbourhood whose year, or else day and month, of birth is wrong.",
-    ),
-    MatchKey(
-        name="starts_postcode",
-        fields=("forename_start", "surname", "postcode"),
-        forms=_with_surnames("forename_start", "surname", "postcode"),
-        kind=Kind.SUPPORTING,
-        unless_differs=("starts_year_sector",),
-        why="Finds a person whose date of birth is missing; a differing one shows parent and child.",
+        name="surname_initial_postcode",
+        fields=("surname", "initial", "postcode"),
+        forms=_each(_SURNAMES, "*", "initial", "postcode"),
+        why="Some partners hold an initial only, and a forename may be misspelt.",
     ),
 )
-"""Every key that is emitted. NHS number and shared person number stand alone as well, because two different ones
-forbid a link: only a token of the bare number can say so."""
+"""Every key that is emitted."""
 
 MATCH_KEY_COLUMNS = {"person_ref": pl.String, "key_name": pl.String, "token": pl.String}
 

@@ -1,0 +1,90 @@
+"""Which pairs of records are looked at: those that share a match key.
+
+A token is compared with tokens of the same key and with nothing else. Broad keys are used (a name with a year of birth)
+because what a pair shares is only asked here; whether it is one person is decided by comparing all of both records.
+What a key may cost is bounded: see :class:`CandidatePolicy`.
+"""
+
+from dataclasses import dataclass
+
+import polars as pl
+from pydantic import Field
+
+from protocol.model import Frozen
+
+KEY_FRAME = {"partner_id": pl.String, "person_ref": pl.String, "key_name": pl.String, "token": pl.String}
+RECORD_COLUMNS = ("partner_id", "person_ref")
+
+
+class CandidatePolicy(Frozen):
+    """How far candidates are sought. Stored with every linkage run."""
+
+    largest_block: int = Field(60, ge=2)
+    """A token that more records hold than this says nothing (a hostel's telephone, a placeholder that slipped through):
+    no pair is sought by it, and an alarm is given."""
+    pairs_per_record: float = Field(3.0, gt=0)
+    """A key gives at most so many pairs for each record; of a key that would give more, the largest blocks are left out.
+    So the work grows with the number of records and not with its square."""
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """What is to be compared.
+
+    - ``records``: ``record`` (UInt32, its place), ``partner_id``, ``person_ref``, in the order of the last two. Only
+      records that hold a match key.
+    - ``unlinkable``: ``partner_id``, ``person_ref`` of records without any: too little is known of them, or they are
+      not to be linked. They are counted apart and belong to no person.
+    - ``pairs``: ``left`` < ``right`` (records), sorted, each once.
+    - ``alarms``: ``alarm`` (``large_block``), ``key_name``, ``records``: tokens by which nothing was sought.
+    """
+
+    records: pl.DataFrame
+    unlinkable: pl.DataFrame
+    pairs: pl.DataFrame
+    alarms: pl.DataFrame
+
+    def __repr__(self) -> str:
+        return f"Candidates({self.records.height} records, {self.pairs.height} pairs)"
+
+
+def find_candidates(
+    match_keys: pl.DataFrame, policy: CandidatePolicy, *, records: pl.DataFrame | None = None
+) -> Candidates:
+    """The pairs of records that share a match key.
+
+    ``match_keys`` has the columns ``partner_id``, ``person_ref``, ``key_name``, ``token``. ``records`` (``partner_id``,
+    ``person_ref``) lists all records, so that those without any key are told as unlinkable. The answer does not depend
+    on the order of rows.
+    """
+    held = match_keys.select(*KEY_FRAME).drop_nulls().unique()
+    known = held.select(RECORD_COLUMNS).unique().sort(RECORD_COLUMNS).with_row_index("record")
+    everyone = known if records is None else records
+    unlinkable = everyone.select(RECORD_COLUMNS).unique().join(known, on=list(RECORD_COLUMNS), how="anti")
+    held = held.join(known, on=list(RECORD_COLUMNS)).select("record", "key_name", "token")
+    blocks = held.group_by("key_name", "token").agg(records=pl.len().cast(pl.Int64)).filter(pl.col("records") > 1)
+    too_large = pl.col("records") > policy.largest_block
+    alarms = (
+        blocks.filter(too_large)
+        .select(alarm=pl.lit("large_block"), key_name="key_name", records="records")
+        .sort("key_name", "records", descending=[False, True])
+    )
+    # Blocks of one size stand or fall together, so that it does not matter in which order they come.
+    cost = (pl.col("records") * (pl.col("records") - 1) // 2).sum()
+    affordable = (
+        blocks.filter(~too_large)
+        .group_by("key_name", "records")
+        .agg(cost=cost)
+        .sort("key_name", "records")
+        .filter(pl.col("cost").cum_sum().over("key_name") <= max(policy.pairs_per_record * known.height, 1_000))
+    )
+    used = blocks.join(affordable, on=["key_name", "records"], how="semi").with_row_index("block")
+    members = held.join(used, on=["key_name", "token"]).select("block", "record")
+    pairs = (
+        members.join(members, on="block")
+        .filter(pl.col("record") < pl.col("record_right"))
+        .select(left="record", right="record_right")
+        .unique()
+        .sort("left", "right")
+    )
+    return Candidates(known, unlinkable.sort(RECORD_COLUMNS), pairs, alarms)

@@ -1,0 +1,143 @@
+"""The probability that two records are one person, for every pair that may matter.
+
+Candidates are compared (:mod:`linkage.vectors`), a model without labels says what their levels are worth
+(:mod:`linkage.classes`), and in each group of records that links hold together the pairs that no match key brought up
+are compared as well: clustering asks how all of a group fit together, and a pair that nobody looked at is not a
+disagreement.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from pydantic import Field
+
+from linkage.candidates import RECORD_COLUMNS, CandidatePolicy, Candidates, find_candidates
+from linkage.classes import ClassModel, choose_threshold, count_patterns, fit_classes
+from linkage.comparisons import COMPARISONS, RECORD, token_columns
+from linkage.groups import group_records
+from linkage.vectors import CODES, Engine, compare_pairs
+from protocol.model import Frozen
+
+CERTAIN = 0.999
+"""Least probability of a pair that agrees on a number which one person has alone."""
+
+
+class ScorePolicy(Frozen):
+    """How pairs are scored. Stored with every linkage run."""
+
+    candidates: CandidatePolicy = CandidatePolicy()
+    duplicate_free: tuple[str, ...] = ()
+    """Partners that vouch that no person is twice in their file: two of their records are two people."""
+    strict: float = Field(0.95, gt=0, lt=1)
+    """From this probability on a link is next to certain: the lower end of what the review band leaves out."""
+    lax: float = Field(0.1, gt=0, lt=1)
+    """From this probability on a link is possible; groups are compared whole from here on."""
+    most_in_group: int = Field(150, ge=2)
+    """Larger groups are not compared whole: what no match key brought up counts as unlike."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What scoring found.
+
+    - ``records``, ``unlinkable``, ``alarms``: of :class:`linkage.candidates.Candidates`.
+    - ``pairs``: ``left`` < ``right`` (records), a code for each comparison, ``probability`` (Float64), ``forbidden``
+      (null, or why the two cannot be one person: ``nhs_number``, ``shared_person_number``, ``one_file``).
+    - ``threshold``: the probability from which on a pair is linked, chosen without a truth.
+    """
+
+    records: pl.DataFrame
+    unlinkable: pl.DataFrame
+    alarms: pl.DataFrame
+    pairs: pl.DataFrame
+    model: ClassModel
+    threshold: float
+
+    def __repr__(self) -> str:
+        return f"Scored({self.records.height} records, {self.pairs.height} pairs, threshold {self.threshold:.2f})"
+
+
+def score_records(
+    match_keys: pl.DataFrame,
+    encodings: pl.DataFrame,
+    policy: ScorePolicy,
+    engine: Engine,
+    *,
+    records: pl.DataFrame | None = None,
+    model: ClassModel | None = None,
+) -> Scored:
+    """Scores every candidate pair, and every pair inside a group that possible links hold together.
+
+    ``match_keys`` and ``records`` are as for :func:`linkage.candidates.find_candidates`; ``encodings`` has
+    ``partner_id``, ``person_ref`` and the columns of tokens. A record without an encoding is compared with nothing.
+    With ``model`` the pairs are scored by it; without, one is fitted to them.
+    """
+    candidates = find_candidates(match_keys, policy.candidates, records=records)
+    tokens = candidates.records.join(
+        encodings.select(*RECORD_COLUMNS, *token_columns()), on=list(RECORD_COLUMNS), how="left", maintain_order="left"
+    )
+    codes = _forbid(compare_pairs(tokens, candidates.pairs, engine), candidates, policy)
+    if model is None:
+        model = fit_classes(*count_patterns(codes, codes["forbidden"].is_not_null()))
+    scored = _weigh(codes, model)
+    threshold = choose_threshold(scored["probability"].to_numpy(), np.ones(scored.height))
+    more = _uncompared(scored, policy)
+    if more.height:
+        extra = _weigh(_forbid(compare_pairs(tokens, more, engine), candidates, policy), model)
+        scored = pl.concat([scored, extra]).sort("left", "right")
+    return Scored(candidates.records, candidates.unlinkable, candidates.alarms, scored, model, threshold)
+
+
+def _forbid(codes: pl.DataFrame, candidates: Candidates, policy: ScorePolicy) -> pl.DataFrame:
+    """With ``forbidden``: why two records cannot be one person."""
+    vouching = candidates.records.select(
+        RECORD, file=pl.when(pl.col("partner_id").is_in(policy.duplicate_free)).then(pl.col("partner_id"))
+    )
+    files = codes.select("left", "right").join(vouching, left_on="left", right_on=RECORD, maintain_order="left")
+    files = files.join(vouching, left_on="right", right_on=RECORD, suffix="_other", maintain_order="left")
+    return codes.with_columns(
+        forbidden=pl.when(pl.col("shared_person_number") == 1)
+        .then(pl.lit("shared_person_number"))
+        .when(pl.col("nhs_number") == 1)
+        .then(pl.lit("nhs_number"))
+        .when((files["file"] == files["file_other"]).fill_null(value=False))
+        .then(pl.lit("one_file"))
+    )
+
+
+def _weigh(codes: pl.DataFrame, model: ClassModel) -> pl.DataFrame:
+    """With ``probability``. Each pattern of codes is weighed once."""
+    names = list(CODES)
+    patterns = codes.select(names).unique(maintain_order=True)
+    probabilities = model.probabilities(patterns.to_numpy().astype(np.int64))
+    weighed = codes.join(
+        patterns.with_columns(probability=pl.Series(probabilities)), on=names, how="left", maintain_order="left"
+    )
+    full = {comparison.name: len(comparison.levels) for comparison in COMPARISONS}
+    sure = (pl.col("shared_person_number") == full["shared_person_number"]) | (
+        (pl.col("nhs_number") == full["nhs_number"]) & (pl.col("date_of_birth") == full["date_of_birth"])
+    )
+    return weighed.with_columns(
+        probability=pl.when(pl.col("forbidden").is_not_null())
+        .then(0.0)
+        .when(sure)
+        .then(pl.max_horizontal("probability", pl.lit(CERTAIN)))
+        .otherwise(pl.col("probability"))
+    ).select("left", "right", *names, "probability", "forbidden")
+
+
+def _uncompared(scored: pl.DataFrame, policy: ScorePolicy) -> pl.DataFrame:
+    """Pairs inside a group of possible links that are not among the candidates."""
+    groups = group_records(scored.filter(pl.col("probability") >= policy.lax))
+    sizes = groups.group_by("group").agg(records=pl.len())
+    members = groups.join(
+        sizes.filter(pl.col("records").is_between(3, policy.most_in_group)).select("group"), on="group"
+    )
+    return (
+        members.join(members, on="group", suffix="_other")
+        .filter(pl.col(RECORD) < pl.col(f"{RECORD}_other"))
+        .select(left=RECORD, right=f"{RECORD}_other")
+        .join(scored.select("left", "right"), on=["left", "right"], how="anti")
+        .sort("left", "right")
+    )

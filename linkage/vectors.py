@@ -1,0 +1,106 @@
+"""At which level each comparison of a pair stands: Splink over tokens, on DuckDB or on Spark.
+
+Both engines run the same conditions (:mod:`linkage.comparisons`) over the same registered pairs and give the same codes
+(``tests/spark/test_engines.py``). Codes are all that leaves an engine: a handful of small numbers for each pair.
+"""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from linkage.comparisons import COMPARISONS, FILE, RECORD, WEIGHT, list_columns, splink_settings, token_columns
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+Engine = Callable[[pl.DataFrame, pl.DataFrame], pl.DataFrame]
+"""Takes records (``record``, ``partner_id``, columns of tokens) and pairs (``left``, ``right``); gives the pairs with a
+code for each comparison."""
+
+CODES = {comparison.name: pl.UInt8 for comparison in COMPARISONS}
+
+_PAIRS_AT_ONCE = 2_000_000
+"""Pairs compared at a time, so that memory does not grow with their number."""
+_HALF = 0x7FFFFFFF
+"""Of a token's 64 bits, scoring takes 31. Two of some dozens of tokens meet by chance once in ten million pairs, and a
+million records take half the memory."""
+
+
+def compare_pairs(encodings: pl.DataFrame, pairs: pl.DataFrame, engine: Engine) -> pl.DataFrame:
+    """The codes of pairs of records.
+
+    ``encodings`` has ``record``, ``partner_id`` and the columns of tokens (:func:`linkage.comparisons.token_columns`);
+    ``pairs`` has ``left`` and ``right``. The answer is ``pairs`` with a column for each comparison (UInt8, 0 where it
+    says nothing), sorted by both records.
+    """
+    frames = [pl.DataFrame(schema={"left": pl.UInt32, "right": pl.UInt32, **CODES})]
+    for start in range(0, pairs.height, _PAIRS_AT_ONCE):
+        some = pairs.slice(start, _PAIRS_AT_ONCE)
+        wanted = pl.concat([some["left"], some["right"]]).unique()
+        records = encodings.filter(pl.col(RECORD).is_in(wanted.implode())).select(
+            pl.col(RECORD).cast(pl.Int64),
+            FILE,
+            *(
+                pl.col(name).list.eval((pl.element() & _HALF).cast(pl.Int32)) if name in list_columns() else pl.col(name)
+                for name in token_columns()
+            ),
+        )
+        frames.append(engine(records, some))
+    return pl.concat(frames).sort("left", "right")
+
+
+def duckdb_engine(*, memory: str = "1500MB", scratch: Path | None = None) -> Engine:
+    """Splink on DuckDB, in memory. ``scratch`` is a private folder for what does not fit; without one nothing is ever
+    written."""
+    import duckdb
+    from splink import DuckDBAPI
+
+    def run(records: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
+        config = {"memory_limit": memory, "temp_directory": "" if scratch is None else str(scratch)}
+        with duckdb.connect(config=config) as connection:
+            answer = _predict(DuckDBAPI(connection=connection), "duckdb", records.to_arrow(), pairs, pl.DataFrame.to_arrow)
+            wanted = ", ".join(f"{WEIGHT}{comparison.name}" for comparison in COMPARISONS)
+            return _codes(connection.sql(f"select record_l, record_r, {wanted} from {answer.physical_name}").pl())
+
+    return run
+
+
+def spark_engine(session: "SparkSession") -> Engine:
+    """Splink on a Spark session of the caller's."""
+    from splink import SparkAPI
+
+    api = SparkAPI(spark_session=session, num_partitions_on_repartition=session.sparkContext.defaultParallelism)
+
+    def run(records: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
+        def table(frame: pl.DataFrame) -> Any:
+            return session.createDataFrame(frame.to_arrow(compat_level=pl.CompatLevel.oldest()))
+
+        answer = _predict(api, "spark", table(records), pairs, table)
+        wanted = [f"{WEIGHT}{comparison.name}" for comparison in COMPARISONS]
+        frame = session.table(answer.physical_name).select("record_l", "record_r", *wanted).toArrow()
+        return _codes(pl.DataFrame(frame))
+
+    return run
+
+
+def _predict(api: Any, engine: str, records: Any, pairs: pl.DataFrame, table: Callable[[pl.DataFrame], Any]) -> Any:
+    from splink import Linker
+
+    logging.getLogger("splink").setLevel(logging.WARNING)
+    linker = Linker(api.register(records), splink_settings(engine))
+    blocked = pairs.select(
+        join_key_l=pl.col("left").cast(pl.Int64), join_key_r=pl.col("right").cast(pl.Int64), match_key=pl.lit("0")
+    )
+    linker.table_management.register_blocked_pairs_for_predict(api.register(table(blocked)))
+    return linker.inference.predict(warning_mode="never")
+
+
+def _codes(answer: pl.DataFrame) -> pl.DataFrame:
+    return answer.select(
+        pl.col("record_l").cast(pl.UInt32).alias("left"),
+        pl.col("record_r").cast(pl.UInt32).alias("right"),
+        *(pl.col(f"{WEIGHT}{name}").round().cast(pl.UInt8).alias(name) for name in CODES),
+    )
