@@ -8,10 +8,11 @@ column of pseudonyms that is found by none of these fails
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import polars as pl
 from psycopg import sql
-from sqlalchemy import Column, Connection, text
+from sqlalchemy import Column, Connection, CursorResult, text
 
 from protocol.errors import DefectFound, KeyUnavailable, NotYet
 from protocol.model import Agreement, Treatment
@@ -126,7 +127,7 @@ def _has_values(conn: Connection, table: str, column: str) -> bool:
     query = sql.SQL("select exists (select from {} where {} is not null)").format(
         sql.Identifier(facts.SCHEMA, table), sql.Identifier(column)
     )
-    row = driver(conn).execute(query).fetchone()
+    row = _run(conn, query).fetchone()
     return bool(row and row[0])
 
 
@@ -134,7 +135,7 @@ def count_pseudonyms(conn: Connection, agreement: Agreement) -> RotationCounts:
     """What a rotation would renew."""
     columns = pseudonym_columns(conn, agreement)
     counted = sql.SQL("select count(*) from ({}) p").format(_stored_query(columns))
-    row = driver(conn).execute(counted).fetchone()
+    row = _run(conn, counted).fetchone()
     return RotationCounts(int(row[0]) if row else 0, _count_rows(conn, columns))
 
 
@@ -142,7 +143,7 @@ def _count_rows(conn: Connection, columns: Sequence[PseudonymColumn]) -> dict[st
     counts = {}
     for schema, table in sorted({column.relation for column in columns}):
         query = sql.SQL("select count(*) from {}").format(sql.Identifier(schema, table))
-        row = driver(conn).execute(query).fetchone()
+        row = _run(conn, query).fetchone()
         counts[f"{schema}.{table}"] = int(row[0]) if row else 0
     return counts
 
@@ -181,7 +182,7 @@ def hold_still(conn: Connection, agreement: Agreement) -> None:
     relations = sorted({column.relation for column in pseudonym_columns(conn, agreement)})
     for relation in [("governance", "submission"), *relations]:
         statement = sql.SQL("lock table {} in share row exclusive mode").format(sql.Identifier(*relation))
-        driver(conn).execute(statement)
+        _run(conn, statement)
 
 
 def rotate_pseudonyms(
@@ -263,7 +264,7 @@ def _renew_all(conn: Connection, columns: Sequence[PseudonymColumn], renew: Rene
         "insert into stored_pseudonym"
         " select row_number() over (order by purpose, field), purpose, field, old from ({}) p"
     ).format(_stored_query(columns))
-    distinct = driver(conn).execute(filled).rowcount
+    distinct = _run(conn, filled).rowcount
     conn.execute(text("create index on stored_pseudonym using brin (place)"))
     conn.execute(text("create temporary table renewed_pseudonym (purpose text, field text, old text, new text)"))
     ranges = conn.execute(
@@ -303,7 +304,7 @@ def _replace(conn: Connection, columns: Sequence[PseudonymColumn]) -> int:
         news=sql.SQL(", ").join(sql.SQL("{}.new as {}").format(sql.Identifier(m), name) for _, m, name in names),
         joins=joins,
     )
-    return driver(conn).execute(statement).rowcount
+    return _run(conn, statement).rowcount
 
 
 def clear_former_rows(conn: Connection, agreement: Agreement) -> None:
@@ -312,7 +313,7 @@ def clear_former_rows(conn: Connection, agreement: Agreement) -> None:
     ``conn`` is the owner's and in no transaction (AUTOCOMMIT). What the write-ahead log and backups hold stays there.
     """
     for relation in sorted({column.relation for column in pseudonym_columns(conn, agreement)}):
-        driver(conn).execute(sql.SQL("vacuum (full, analyze) {}").format(sql.Identifier(*relation)))
+        _run(conn, sql.SQL("vacuum (full, analyze) {}").format(sql.Identifier(*relation)))
 
 
 # --- giving K1 up -----------------------------------------------------------------------------------------------------
@@ -361,3 +362,7 @@ def set_rows_aside(
     }
     record_event(conn, actor, "keys.rotated", after, detail)
     return aside
+
+
+def _run(conn: Connection, statement: sql.Composable) -> "CursorResult[Any]":
+    return conn.exec_driver_sql(statement.as_string(driver(conn)).replace("%", "%%"))
