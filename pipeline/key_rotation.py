@@ -50,6 +50,11 @@ class Rings:
     """What the warehouse has recorded; None where it has no pseudonyms, or does not answer."""
 
     @property
+    def fit(self) -> bool:
+        """Whether the keys at hand are the warehouse's, as far as it answers."""
+        return self.recorded is None or self.recorded == self.in_force.key_id
+
+    @property
     def unfinished(self) -> bool:
         """Whether a rotation is in force that the key file is not marked with."""
         used = (self.in_force.k1_id, *self.in_force.outer_ids)
@@ -74,7 +79,10 @@ def read_rings(settings: Settings, *, now: datetime) -> Rings:
             recorded = read_key_id(conn)
     except (OperationalError, LinkarmsError):
         return Rings(held, held, None)
-    return Rings(held, held.in_force(recorded), recorded)
+    try:
+        return Rings(held, held.in_force(recorded), recorded)
+    except KeyUnavailable:
+        return Rings(held, held, recorded)
 
 
 def describe_rotation(settings: Settings, owner_url: str, layer: Layer) -> Iterator[str]:

@@ -221,8 +221,8 @@ def rotate_pseudonyms(
             f"The warehouse has rows that were made with the keys {strangers[0]}, which the ring lacks."
         )
     columns = pseudonym_columns(conn, agreement)
-    # Sorting and joining in memory; it ends with the transaction.
-    conn.execute(text("set local work_mem = '256MB'"))
+    # For sorting and joining; it ends with the transaction. A table has up to five columns, each a join of its own.
+    conn.execute(text("set local work_mem = '64MB'"))
     distinct = _renew_all(conn, columns, renew)
     rows = {}
     for schema, table in sorted({column.relation for column in columns}):

@@ -87,6 +87,8 @@ def list_keys() -> None:
     click.echo(f"warehouse {rings.recorded or 'not asked, or without pseudonyms'}")
     if rings.unfinished:
         click.echo("A rotation is in force and not marked in the file: run `linkarms keys rotate` again to end it.")
+    if not rings.fit:
+        raise KeyUnavailable("The keys at hand are not the warehouse's. Point LINKARMS_KEYS at those used before.")
 
 
 @keys.command(name="rotate")

@@ -2,9 +2,10 @@
 
 Other columns of an agreement, and further tables, are added by its plan (:mod:`warehouse.plan`). Rows are inserted by
 loading alone and are updated only where a new version of the agreement says what becomes of them
-(:mod:`warehouse.upgrade`); which of them are in force is derived (:mod:`warehouse.snapshot`). There is no
-foreign key from a row to its submission: checking one would cost a look-up a row, and rows are written only by
-:func:`warehouse.loading.load_submission`, in the transaction that marks their submission as loaded.
+(:mod:`warehouse.upgrade`) and where keys are rotated (:mod:`warehouse.rotation`); which of them are in force is derived
+(:mod:`warehouse.snapshot`). There is no foreign key from a row to its submission: checking one would cost a look-up a
+row, and rows are written only by :func:`warehouse.loading.load_submission`, in the transaction that marks their
+submission as loaded.
 """
 
 from typing import Any
