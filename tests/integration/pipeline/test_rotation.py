@@ -26,7 +26,7 @@ from protocol.errors import DefectFound, KeyUnavailable, LinkarmsError, NotYet, 
 from pseudonymise.keys import open_key_ring
 from synthetic import Partnership
 from tests.integration.pipeline.world import LATER, NOW, World, drop_world, make_world
-from warehouse.rotation import pseudonym_columns
+from warehouse.rotation import pseudonym_columns, set_rows_aside
 from warehouse.schema import metadata
 from warehouse.schema.base import PSEUDONYM
 from warehouse.server import SUPERUSER
@@ -475,6 +475,17 @@ def test_another_k1_is_refused_while_separations_would_be_forgotten(published: W
     with pytest.raises(LinkarmsError, match="keeps 1 separations"):
         rotate_inner(world.settings, owner_of(world), now=LATER, **WHO)
     assert (path.read_text(), stored(world), world.counts()) == before
+
+    # Also where one was recorded since it was looked for.
+    def refuse(found: int) -> None:
+        assert found == 1
+        raise LinkarmsError
+
+    names = {"before": "k1.0-k2.0", "after": "k1.1-k2.0", "actor": "c", "reason": "r"}
+    owner = create_engine(owner_of(world), poolclass=NullPool)
+    with pytest.raises(LinkarmsError), owner.begin() as conn:
+        set_rows_aside(conn, world.agreement, check_separations=refuse, **names)
+    assert world.counts() == before[2]
     rotate_inner(world.settings, owner_of(world), now=LATER, give_up_separations=True, **WHO)
     detail = world.query("select actor, detail from governance.audit_event where action = 'keys.rotated'")
     assert [(who, told["separations"]) for who, told in detail] == [("the custodian", 1)]
@@ -559,12 +570,26 @@ def test_a_rotation_waits_for_a_load_and_gives_up_in_peace(
     monkeypatch.setattr("warehouse.migrate.LOCK_PATIENCE", "200ms")
     loading = create_engine(world.settings.database_url(), poolclass=NullPool)
     with loading.begin() as conn:
-        conn.execute(text("update governance.submission set loaded_at = loaded_at"))
+        # What a load has done before it ends: nobody else sees it yet, and a rotation would pass it by.
+        conn.execute(
+            text(
+                "insert into governance.submission (submission_id, partner_id, period, mode, agreement_version,"
+                " content_digest, received_at, state, key_id) select 'under way', partner_id, period, mode,"
+                " agreement_version, 'd', received_at, 'superseded', key_id from governance.submission"
+            )
+        )
+        conn.execute(
+            text(
+                "insert into linkage.match_key (submission_id, partner_id, person_ref, key_name, token)"
+                " select 'under way', partner_id, person_ref, key_name, token from linkage.match_key"
+            )
+        )
         with pytest.raises(NotYet):
             rotate(world)
     assert stored(world) == before
     rotate(world)
     assert not stored(world) & before
+    assert world.query("select count(*) from linkage.match_key where submission_id = 'under way'") > [(0,)]
 
 
 def test_no_key_and_no_passphrase_comes_out_of_a_rotation(
