@@ -51,7 +51,7 @@ from pipeline.files import (
     write_atomically,
     write_json,
 )
-from pipeline.resources import SOFTWARE_VERSION, open_engine, open_keys, open_sealing, read_agreement
+from pipeline.resources import SOFTWARE_VERSION, open_engine, open_keys_in_force, open_sealing, read_agreement
 from pipeline.scratch import clear_scratch
 from pipeline.sealed_drops import (
     ENVELOPE,
@@ -80,6 +80,7 @@ from warehouse.loading import load_submission as load_into_warehouse
 from warehouse.lookups import (
     find_earlier_received,
     find_known_rows,
+    read_key_id,
     read_last_receipt,
     read_previous_counts,
     read_submission,
@@ -342,7 +343,8 @@ _REFUSED_AGAIN = {
     "superseded": Finding(
         code="submission.superseded",
         scope=Scope.SUBMISSION,
-        sentence="This very submission was taken in before, and a later one of yours has replaced it since.",
+        sentence="This very submission was taken in before. A later one of yours has replaced it since, or it was set "
+        "aside when the partnership's keys changed.",
         mend="To go back to it, export again: with a later extracted_on in the manifest it is a new submission.",
     ),
 }
@@ -525,7 +527,7 @@ def _find_known_keys(
         if table_name not in agreement.contract.table_names:
             return pl.repeat(value=True, n=keys.height, eager=True)
         table = contract.table(table_name)
-        row_keys = derive_row_keys(keys, table, partner.id, open_keys(settings, now=now))
+        row_keys = derive_row_keys(keys, table, partner.id, open_keys_in_force(conn, settings, now=now))
         known = find_known_rows(conn, partner.id, table_name, row_keys)
         return row_keys.is_in(known.implode())
 
@@ -568,11 +570,13 @@ def _pseudonymise(submission_id: str, settings: Settings, now: datetime) -> dict
     if not (folder / MATCH_KEYS).exists():
         agreement = read_agreement(settings)
         submission = Submission.read(settings, submission_id)
+        with open_engine(settings).connect() as conn:
+            keys = open_keys_in_force(conn, settings, now=now)
         made = pseudonymise_tables(
             read_sealed_frames(folder / "accepted", open_sealing(settings, now=now)),
             agreement.contract,
             submission.partner_id,
-            open_keys(settings, now=now),
+            keys,
             as_of=submission.manifest.extracted_on,
         )
         _write_frames(folder / "pool", made.tables)
@@ -605,17 +609,18 @@ def _load(submission_id: str, settings: Settings, now: datetime) -> dict[str, An
     receipt = _receipt(submission, partner, agreement, settings)
     checked = read_json(folder / CHECKED)
     counts = {table: TableCounts(**count) for table, count in checked["counts"].items()}
+    tables, match_keys, key_id = _read_pool(folder, agreement, settings, now)
     result = load_into_warehouse(
         open_engine(settings),
         replace(submission.record, rows_version=checked["rows_version"]),
-        _read_frames(folder / "pool"),
-        pl.read_parquet(folder / MATCH_KEYS),
+        tables,
+        match_keys,
         receipt.model_dump_json(),
         counts={
             table: TableCount(count.received, count.accepted + count.repeated, count.held_back)
             for table, count in counts.items()
         },
-        key_id=read_json(folder / "pseudonymised.json")["key_id"],
+        key_id=key_id,
         now=now,
     )
     channel = open_channel(settings, partner)
@@ -625,6 +630,22 @@ def _load(submission_id: str, settings: Settings, now: datetime) -> dict[str, An
     remove_folder(folder)
     findings = [Finding.model_validate(finding) for finding in checked["findings"]]
     return {**_count(counts, findings), "rows_loaded": sum(result.rows.values())}
+
+
+def _read_pool(
+    folder: Path, agreement: Agreement, settings: Settings, now: datetime
+) -> tuple[dict[str, pl.DataFrame], pl.DataFrame, str]:
+    """Pool-ready frames, match keys and the id of their keys; renewed where keys were rotated since they were made."""
+    from pseudonymise.rotation import renew_submission
+
+    tables, match_keys = _read_frames(folder / "pool"), pl.read_parquet(folder / MATCH_KEYS)
+    made_with = str(read_json(folder / "pseudonymised.json")["key_id"])
+    with open_engine(settings).connect() as conn:
+        recorded = read_key_id(conn)
+        if recorded is None or recorded == made_with:
+            return tables, match_keys, made_with
+        keys = open_keys_in_force(conn, settings, now=now)
+    return *renew_submission(tables, match_keys, agreement.contract, keys, made_with), keys.key_id
 
 
 def _already_decided(submission_id: str, settings: Settings, now: datetime) -> dict[str, Any] | None:

@@ -29,7 +29,7 @@ from linkage.match import KeyRule, LinkPolicy, link_records
 from linkage.match import Kind as KeyKind
 from linkage.registry import assign_persons, find_separations
 from linkage.review import find_in_doubt
-from pipeline.resources import SOFTWARE_VERSION, open_engine, open_keys, read_agreement
+from pipeline.resources import SOFTWARE_VERSION, open_engine, open_keys_in_force, read_agreement
 from pipeline.settings import Settings
 from protocol.errors import LinkarmsError
 from protocol.model import Agreement
@@ -48,6 +48,7 @@ from warehouse.linkage_store import (
 )
 from warehouse.loading import erase_submission, purge_superseded
 from warehouse.review_store import read_decisions, write_review
+from warehouse.rotation import LINKAGE_LOCK
 from warehouse.snapshot import Snapshot, close_snapshot, present_snapshot, read_snapshot, snapshot_digest, take_snapshot
 
 if TYPE_CHECKING:
@@ -99,10 +100,10 @@ def link_and_mark(
     now = now or datetime.now(UTC)
     agreement = read_agreement(settings)
     partners = _choose_partners(agreement, leave_out, leave_out_reason)
-    keys = open_keys(settings, now=now)
     with open_engine(settings).begin() as conn:
-        # One linkage at a time: a run decides on the registry that it has read.
-        conn.execute(text("select pg_advisory_xact_lock(hashtext('linkarms linkage'))"))
+        # One linkage at a time: a run decides on the registry that it has read. No rotation of keys meanwhile either.
+        conn.execute(text("select pg_advisory_xact_lock(hashtext(:name))"), {"name": LINKAGE_LOCK})
+        keys = open_keys_in_force(conn, settings, now=now)
         in_force = _periods_in_force(conn)
         # Who is who is decided over everything in force: a release over a part of it sees the same people.
         everything = take_snapshot(conn, in_force or periods, None, now)

@@ -9,7 +9,7 @@ from protocol.loading import load_agreement
 from protocol.model import Agreement
 
 if TYPE_CHECKING:
-    from sqlalchemy import Engine
+    from sqlalchemy import Connection, Engine
 
     from pseudonymise.keys import KeyRing
     from pseudonymise.sealing import SealingKeys
@@ -34,8 +34,8 @@ def open_engine(settings: Settings) -> "Engine":
 
 
 def open_keys(settings: Settings, *, now: datetime, create: bool = False) -> "KeyRing":
-    """The partnership's keys. ``create`` makes a missing key file below the home; only setting up does that, since
-    new keys in the place of lost ones would match nothing that is in the pool."""
+    """The partnership's keys, in use as their file says. ``create`` makes a missing key file below the home; only
+    setting up does that, since new keys in the place of lost ones would match nothing that is in the pool."""
     from pseudonymise.keys import open_key_ring
 
     return open_key_ring(
@@ -44,7 +44,19 @@ def open_keys(settings: Settings, *, now: datetime, create: bool = False) -> "Ke
         resolve_secret=settings.resolve_secret,
         environ=settings.environment,
         create=create and settings.key_source.startswith(f"file:{settings.home}/"),
+        passphrase=settings.passphrase(),
     )
+
+
+def open_keys_in_force(conn: "Connection", settings: Settings, *, now: datetime) -> "KeyRing":
+    """The partnership's keys, with those in use that the database's pseudonyms are made with.
+
+    What the database has recorded decides and not what the key file says, so that a rotation that was killed between
+    the two does no harm. Raises KeyUnavailable where the keys at hand are not the database's.
+    """
+    from warehouse.lookups import read_key_id
+
+    return open_keys(settings, now=now).in_force(read_key_id(conn))
 
 
 def open_sealing(settings: Settings, *, now: datetime, create: bool = False) -> "SealingKeys":

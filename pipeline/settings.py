@@ -14,6 +14,9 @@ PIPELINE_LOGIN = "pipeline_service"
 SecretResolver = Callable[[str], str]
 """Gives the text of a named secret; Airflow's secrets backend in the deployment."""
 
+PassphraseSource = Callable[[], str]
+"""Gives the passphrase of a locked key file."""
+
 ConnectionResolver = Callable[[str], str]
 """Gives the address of a named connection; Airflow's connections in the deployment."""
 
@@ -43,6 +46,8 @@ class Settings:
     """How often Airflow looks into the inboxes by itself; None where a coordinator triggers each intake."""
     resolve_secret: SecretResolver | None = field(default=None, repr=False)
     resolve_connection: ConnectionResolver | None = field(default=None, repr=False)
+    ask_passphrase: PassphraseSource | None = field(default=None, repr=False)
+    """Asks a person for the passphrase of a locked key file; None where nobody is there to ask."""
 
     @classmethod
     def from_environment(
@@ -51,11 +56,13 @@ class Settings:
         *,
         resolve_secret: SecretResolver | None = None,
         resolve_connection: ConnectionResolver | None = None,
+        ask_passphrase: PassphraseSource | None = None,
     ) -> "Settings":
         """Settings from ``LINKARMS_*`` variables.
 
         ``LINKARMS_HOME`` (default ``var`` in the working folder), ``LINKARMS_AGREEMENT`` (default the example that
         ships), ``LINKARMS_KEYS`` and ``LINKARMS_SEALING_KEYS`` (default files below the home),
+        ``LINKARMS_KEYS_PASSPHRASE`` or ``LINKARMS_KEYS_PASSPHRASE_FILE`` (see :meth:`passphrase`),
         ``LINKARMS_DATABASE_URL`` or ``LINKARMS_DATABASE_URL_FILE`` (default the trial's own server),
         ``LINKARMS_SCRATCH`` (default the machine's shared memory), ``LINKARMS_INBOX_CHECK_MINUTES`` (default on
         demand only). Connections are ``LINKARMS_CONNECTION_<NAME>``, see :mod:`pipeline.channels`.
@@ -83,6 +90,7 @@ class Settings:
             inbox_check_minutes=_read_minutes(environment.get("LINKARMS_INBOX_CHECK_MINUTES")),
             resolve_secret=resolve_secret,
             resolve_connection=resolve_connection,
+            ask_passphrase=ask_passphrase,
         )
 
     def inbox(self, partner_id: str) -> Path:
@@ -111,6 +119,19 @@ class Settings:
         """The small JSON that DAG files read."""
         return self.home / "compiled" / "agreement.json"
 
+    def passphrase(self, variable: str = "LINKARMS_KEYS_PASSPHRASE") -> PassphraseSource | None:
+        """What gives the passphrase of a locked key file: the variable, the private file that ``<variable>_FILE``
+        names, or a person at a terminal; None where there is none of them. It is asked only where a file is locked.
+
+        Never an argument of a command: everyone on the machine can read those.
+        """
+        given, file = self.environment.get(variable), self.environment.get(f"{variable}_FILE")
+        if given:
+            return lambda: given
+        if file:
+            return lambda: _read_passphrase(Path(file))
+        return self.ask_passphrase
+
     def database_url(self) -> str:
         """URL of the database for the pipeline's own role.
 
@@ -130,6 +151,12 @@ class Settings:
         if not url:
             raise LinkarmsError(f"The {'variable' if kind == 'env' else 'file'} {name} should hold the database's URL.")
         return url
+
+
+def _read_passphrase(path: Path) -> str:
+    from pseudonymise.key_files import read_private
+
+    return read_private(path, None, what="passphrase file").rstrip("\r\n")
 
 
 def _read_minutes(text: str | None) -> int | None:

@@ -16,7 +16,7 @@ from evidence.model import Status, find_figure
 from evidence.release import read_current_release, read_figures
 from linkage.quality import LinkageQuality, measure_quality
 from pipeline.files import read_json
-from pipeline.resources import open_engine, open_keys, read_agreement
+from pipeline.resources import open_engine, open_keys_in_force, read_agreement
 from pipeline.set_up import explain_connection, readers_file
 from pipeline.settings import Settings
 from protocol.model import Agreement
@@ -72,7 +72,7 @@ def print_summary(settings: Settings, *, truth: Path | None = None, say: Print =
 def _compare_with_truth(conn: Connection, truth: Path, agreement: Agreement, settings: Settings) -> LinkageQuality:
     from pseudonymise.output import derive_row_keys
 
-    keys = open_keys(settings, now=datetime.now(UTC))
+    keys = open_keys_in_force(conn, settings, now=datetime.now(UTC))
     planted = pl.read_parquet(truth / "truth.parquet")
     table = agreement.contract.table("person")
     parts = [

@@ -1,6 +1,8 @@
 """What of an agreed table reaches the pool: the one allow-list that pseudonymise, warehouse and evidence share."""
 
-from protocol.model import Column, ColumnType, Frozen, Generalisation, Name, Table, Treatment
+from typing import NamedTuple
+
+from protocol.model import Column, ColumnType, Contract, Frozen, Generalisation, Name, Table, Treatment
 
 ROW_KEY = "row_key"
 """First column of every pool-ready frame: keyed pseudonym of partner, table and key, 32 hex characters."""
@@ -36,6 +38,40 @@ HIDDEN_FROM_ANALYSTS = frozenset({DO_NOT_LINK})
 
 _MARK_SOURCES = frozenset({"domain", "assessed_on", "valid_to"})
 """The agreed columns from which it is worked out whether an assessment repeats another."""
+
+
+class PseudonymDomain(NamedTuple):
+    """What pseudonyms of one kind have in common: they are made with the same subkeys, and no others are."""
+
+    purpose: str
+    field: str
+
+
+MATCH_KEY_PURPOSE = "match key"
+"""Of match keys' tokens; the field is the key's name."""
+PUBLISHED_ID_PURPOSE = "published id"
+"""Of persons' published ids; the field is the grant's id."""
+PERSON_DOMAIN = PseudonymDomain("person reference", PERSON_REF)
+"""Of ``person_ref``, in whatever table."""
+
+
+def row_domain(table: str) -> PseudonymDomain:
+    """The domain of a table's ``row_key``, and of what refers to one."""
+    return PseudonymDomain("row key", table)
+
+
+def number_domain(contract: Contract, table: Table, column: str) -> PseudonymDomain:
+    """The domain of a partner's own number: that of the column in which it was first given. A reference and what it
+    refers to have one domain, so that their pseudonyms are equal. KeyError where it leads to no agreed table."""
+    place, seen = (table, column), set[tuple[str, str]]()
+    while (place[0].name, place[1]) not in seen:
+        seen.add((place[0].name, place[1]))
+        for reference in place[0].references:
+            if place[1] in reference.columns:
+                target = contract.table(reference.to_table)
+                place = (target, reference.to_columns[reference.columns.index(place[1])])
+                break
+    return PseudonymDomain("local number", f"{place[0].name}.{place[1]}")
 
 
 class PoolColumn(Frozen):

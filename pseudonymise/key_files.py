@@ -48,26 +48,27 @@ def read_key_text(
     raise KeyUnavailable(SOURCES)
 
 
-def read_private(path: Path, made_by: str) -> str:
+def read_private(path: Path, made_by: str | None, *, what: str = "key file") -> str:
     """Text of a file that is the owner's alone; KeyUnavailable where others could have read or replaced it."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:
-        raise KeyUnavailable(f"there is no key file {path}; `{made_by}` makes one") from None
+        how = f"; `{made_by}` makes one" if made_by else ""
+        raise KeyUnavailable(f"there is no {what} {path}{how}") from None
     except OSError:
-        raise KeyUnavailable(f"the key file {path} cannot be read, or is a link") from None
+        raise KeyUnavailable(f"the {what} {path} cannot be read, or is a link") from None
     with os.fdopen(descriptor, "rb") as file:
         state = os.fstat(file.fileno())
         if not stat.S_ISREG(state.st_mode) or stat.S_IMODE(state.st_mode) & 0o077:
-            raise KeyUnavailable(f"others can read the key file {path}: set its mode to 0600, and think of new keys")
+            raise KeyUnavailable(f"others can read the {what} {path}: set its mode to 0600, and think of new keys")
         if state.st_uid not in {os.geteuid(), 0}:
-            raise KeyUnavailable(f"the key file {path} belongs to another user")
+            raise KeyUnavailable(f"the {what} {path} belongs to another user")
         if stat.S_IMODE(path.absolute().parent.stat().st_mode) & 0o022:
-            raise KeyUnavailable(f"others can write into the folder of the key file {path}: set its mode to 0700")
+            raise KeyUnavailable(f"others can write into the folder of the {what} {path}: set its mode to 0700")
         try:
-            return file.read(1 << 16).decode("ascii")
+            return file.read(1 << 16).decode("utf-8")
         except UnicodeDecodeError:
-            raise KeyUnavailable(f"the key file {path} is damaged: it is not plain text") from None
+            raise KeyUnavailable(f"the {what} {path} is damaged: it is not plain text") from None
 
 
 def create_key_file(path: Path, text: str, *, replace: bool = False) -> None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from protocol.errors import DefectFound
+from protocol.pool import MATCH_KEY_PURPOSE as PURPOSE
 from pseudonymise.keys import KeyRing
 from pseudonymise.normalise import NORMAL_FIELDS
 from pseudonymise.tokens import compose, derive_tokens, frame_text
@@ -181,16 +182,13 @@ def build_match_keys(normal: pl.DataFrame, person_ref: pl.Series, key_ring: KeyR
         messages = _messages(framed, key)
         tokens = derive_tokens(
             messages["message"],
-            key_ring.subkey("K1", purpose=PURPOSE, field=key.name),
-            key_ring.subkey("K2", purpose=PURPOSE, field=key.name),
+            key_ring.inner_subkey(purpose=PURPOSE, field=key.name),
+            key_ring.outer_subkeys(purpose=PURPOSE, field=key.name),
         )
         frames.append(messages.select("row", key_name=pl.lit(key.name), token=tokens))
     rows = pl.concat(frames)
     return rows.select(person_ref=person_ref.gather(rows["row"]), key_name="key_name", token=rows["token"])
 
-
-PURPOSE = "match key"
-"""Of the subkeys; their field is the key's name."""
 
 _HASHED_FIELDS = frozenset(column for key in MATCH_KEYS for form in key.forms for column in form)
 

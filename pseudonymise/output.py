@@ -12,7 +12,18 @@ import polars as pl
 
 from protocol.errors import DefectFound
 from protocol.model import ColumnType, Contract, Generalisation, Table, Treatment
-from protocol.pool import DELETED, DO_NOT_LINK, PERSON_REF, ROW_KEY, PoolColumn, pool_columns
+from protocol.pool import (
+    DELETED,
+    DO_NOT_LINK,
+    PERSON_DOMAIN,
+    PERSON_REF,
+    ROW_KEY,
+    PoolColumn,
+    PseudonymDomain,
+    number_domain,
+    pool_columns,
+    row_domain,
+)
 from pseudonymise.keys import KeyRing
 from pseudonymise.match_keys import MATCH_KEY_COLUMNS, build_match_keys
 from pseudonymise.normalise import SCHEME, normalise, normalise_birth_year, postcode_district
@@ -127,7 +138,7 @@ class _Maker:
         """The table's pool-ready frame, from its allow-list."""
         made = {ROW_KEY: derive_row_keys(frame, table, self.partner_id, self.key_ring)}
         if table.person_column:
-            made[PERSON_REF] = self._pseudonyms(frame, "person reference", PERSON_REF, table.person_column)
+            made[PERSON_REF] = self._pseudonyms(frame, PERSON_DOMAIN, table.person_column)
         for column in pool_columns(table):
             made[column.name] = self._make_column(table, column, frame)
         if DELETE in frame.columns:
@@ -147,23 +158,10 @@ class _Maker:
             raise DefectFound(f"accepted cells of {table.name}.{column.source} are not {column.type.value}") from None
         if column.kind is not Treatment.PSEUDONYMISE:
             raise DefectFound(f"{table.name}.{column.source} is {column.kind.value}: it may not reach the pool")
-        return self._pseudonyms(frame, "local number", self._number_domain(table, column.source), column.source)
+        return self._pseudonyms(frame, number_domain(self.contract, table, column.source), column.source)
 
-    def _pseudonyms(self, frame: pl.DataFrame, purpose: str, field: str, column: str) -> pl.Series:
-        return _derive_pseudonyms(frame, purpose, field, self.partner_id, (column,), self.key_ring)
-
-    def _number_domain(self, table: Table, column: str) -> str:
-        """The column in which a partner's own number was first given: a reference and what it refers to have one
-        domain, so that their pseudonyms are equal."""
-        place, seen = (table, column), set[tuple[str, str]]()
-        while (place[0].name, place[1]) not in seen:
-            seen.add((place[0].name, place[1]))
-            for reference in place[0].references:
-                if place[1] in reference.columns:
-                    target = _known_table(self.contract, reference.to_table)
-                    place = (target, reference.to_columns[reference.columns.index(place[1])])
-                    break
-        return f"{place[0].name}.{place[1]}"
+    def _pseudonyms(self, frame: pl.DataFrame, domain: PseudonymDomain, column: str) -> pl.Series:
+        return _derive_pseudonyms(frame, domain, self.partner_id, (column,), self.key_ring)
 
 
 def derive_row_keys(keys: pl.DataFrame, table: Table, partner_id: str, key_ring: KeyRing) -> pl.Series:
@@ -171,7 +169,7 @@ def derive_row_keys(keys: pl.DataFrame, table: Table, partner_id: str, key_ring:
     that a partner names. Null where a part is missing. Raises DefectFound where ``keys`` lacks a key column."""
     if missing := [column for column in table.key if column not in keys.columns]:
         raise DefectFound(f"keys of {table.name} lack {', '.join(missing)}")
-    return _derive_pseudonyms(keys, "row key", table.name, partner_id, table.key, key_ring).alias(ROW_KEY)
+    return _derive_pseudonyms(keys, row_domain(table.name), partner_id, table.key, key_ring).alias(ROW_KEY)
 
 
 def derive_person_refs(local_numbers: pl.Series, partner_id: str, key_ring: KeyRing) -> pl.Series:
@@ -184,16 +182,16 @@ def derive_person_refs(local_numbers: pl.Series, partner_id: str, key_ring: KeyR
 
 
 def _derive_pseudonyms(
-    frame: pl.DataFrame, purpose: str, field: str, partner_id: str, columns: Sequence[str], key_ring: KeyRing
+    frame: pl.DataFrame, domain: PseudonymDomain, partner_id: str, columns: Sequence[str], key_ring: KeyRing
 ) -> pl.Series:
     """Keyed pseudonyms of partner and columns, 32 hexadecimal digits; null where a part is missing."""
     parts = [pl.lit(partner_id), *(pl.col(name).cast(pl.String).str.strip_chars() for name in columns)]
-    tokens = derive_tokens(
+    return derive_tokens(
         frame.select(message=compose([frame_text(part) for part in parts]))["message"],
-        key_ring.subkey("K1", purpose=purpose, field=field),
-        key_ring.subkey("K2", purpose=purpose, field=field),
+        key_ring.inner_subkey(purpose=domain.purpose, field=domain.field),
+        key_ring.outer_subkeys(purpose=domain.purpose, field=domain.field),
+        PSEUDONYM_LENGTH,
     )
-    return tokens.str.head(PSEUDONYM_LENGTH)
 
 
 def _generalise(cells: pl.Series, how: Generalisation | None) -> pl.Series:

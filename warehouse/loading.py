@@ -24,6 +24,7 @@ from sqlalchemy.exc import OperationalError
 from protocol.errors import DefectFound, KeyUnavailable, NotYet, SubmissionRefused
 from protocol.pool import DELETED, PERSON_REF, ROW_KEY
 from warehouse.audit import record_event
+from warehouse.lookups import count_separations, read_key_id
 from warehouse.plan import facts_columns, facts_tables
 from warehouse.schema.facts import PLATFORM_COLUMNS, SCHEMA
 from warehouse.transfer import copy_in
@@ -158,6 +159,11 @@ def check_correction(conn: Connection, submission: SubmissionRecord) -> None:
             f"The correction names submission {submission.supersedes}, which this partner has not made for period "
             f"{submission.period}. Name the submission whose receipt you have."
         )
+    if named["state"] == "superseded" and named["superseded_by"] is None:
+        raise SubmissionRefused(
+            f"The correction names submission {submission.supersedes}, which was set aside when the keys changed. Send "
+            "the period as a full submission."
+        )
     if named["state"] == "superseded":
         raise SubmissionRefused(
             f"The correction names submission {submission.supersedes}, which {named['superseded_by']} has replaced. "
@@ -243,21 +249,25 @@ def load_submission(
 
 
 def _check_keys(conn: Connection, key_id: str | None) -> None:
-    """Pseudonyms made with other keys than those of the rows in force would match nothing, in silence."""
+    """Pseudonyms made with other keys than those of the rows in force would match nothing, in silence, and what was
+    decided about records would be forgotten."""
     if key_id is None:
         return
-    other = conn.scalar(
-        text(
-            "select s.key_id from governance.submission s where s.state = 'loaded' and s.key_id <> :key_id"
-            " order by s.seq limit 1"
-        ),
-        {"key_id": key_id},
-    )
-    if other is not None:
+    other = read_key_id(conn)
+    if other is not None and other != key_id:
         raise KeyUnavailable(
             f"The rows in the warehouse were made with the keys {other}, and these with {key_id}: they cannot be "
             "linked. Point LINKARMS_KEYS at the keys that were used before."
         )
+    if other is None and (separations := count_separations(conn)):
+        former = conn.scalar(
+            text("select key_id from governance.submission where key_id is not null order by seq desc limit 1")
+        )
+        if former is not None and former != key_id:
+            raise KeyUnavailable(
+                f"The registry keeps {separations} separations of persons whose records were made with the keys "
+                f"{former}: under {key_id} they would be forgotten. Point LINKARMS_KEYS at the keys used before."
+            )
 
 
 def _load_table(conn: Connection, submission: SubmissionRecord, table: str, frames: Frames) -> int:

@@ -1,4 +1,4 @@
-"""What the warehouse knows of submissions and rows, for the steps that check and load a new one."""
+"""What the warehouse knows of submissions, rows and keys, for the steps that check and load a new submission."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -99,3 +99,24 @@ def sort_by_receipt(conn: Connection, submission_ids: Sequence[str]) -> tuple[st
             {"ids": list(submission_ids)},
         )
     )
+
+
+def read_key_id(conn: Connection) -> str | None:
+    """Id of the keys that this database's pseudonyms are made with; None while it has none.
+
+    The last recorded rotation says it, or, before the first one, the rows in force.
+    """
+    found = conn.scalar(text("select after_key_id from governance.key_change order by change_id desc limit 1"))
+    if found is None:
+        found = conn.scalar(
+            text(
+                "select key_id from governance.submission where state = 'loaded' and key_id is not null"
+                " order by seq desc limit 1"
+            )
+        )
+    return None if found is None else str(found)
+
+
+def count_separations(conn: Connection) -> int:
+    """Decisions in the registry that rest on pseudonyms: pairs of persons that were parted."""
+    return int(conn.scalar(text("select count(*) from linkage.registry_event where event = 'split'")) or 0)

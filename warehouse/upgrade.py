@@ -1,7 +1,7 @@
 """Rows that were loaded under an earlier version of the agreement, made what its upgrade says of them.
 
-The one place where rows of facts are changed. Pseudonyms stay: an upgrade keeps tables, keys and pseudonymised columns
-(:mod:`protocol.upgrade`), so only values that the declared mapping names change, and only once.
+The one place where agreed values of facts are changed. Pseudonyms stay: an upgrade keeps tables, keys and
+pseudonymised columns (:mod:`protocol.upgrade`), so only values that the declared mapping names change, and only once.
 """
 
 from psycopg import sql

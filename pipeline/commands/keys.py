@@ -1,11 +1,14 @@
 """`linkarms keys`: the partnership's keys, and those that drops are sealed to."""
 
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
-from pipeline.commands.common import read_settings
+from pipeline.commands.common import agreement_option, find_owner_url, owner_option, read_settings
+from pipeline.settings import Settings
+from protocol.errors import KeyUnavailable
 
 
 @click.group()
@@ -14,13 +17,138 @@ def keys() -> None:
 
 
 @keys.command(name="create")
-def create_keys() -> None:
-    """Make the key file that the settings name, unless it is there; say the keys' ids."""
+@click.option("--lock", is_flag=True, help="Have the file unlocked by a passphrase only.")
+def create_keys(lock: bool) -> None:
+    """Make the key file that the settings name, unless it is there; say the keys' ids.
+
+    The passphrase is in LINKARMS_KEYS_PASSPHRASE, in the private file that LINKARMS_KEYS_PASSPHRASE_FILE names, or
+    asked for.
+    """
     from pseudonymise.keys import open_key_ring
 
     settings = read_settings()
-    ring = open_key_ring(settings.key_source, now=datetime.now(UTC), environ=settings.environment, create=True)
+    kind, _, path = settings.key_source.partition(":")
+    is_new = kind == "file" and not Path(path).exists()
+    new = _new_passphrase(settings, "LINKARMS_KEYS_PASSPHRASE") if lock and is_new else None
+    ring = open_key_ring(
+        settings.key_source,
+        now=datetime.now(UTC),
+        environ=settings.environment,
+        create=True,
+        passphrase=settings.passphrase() if new is None else lambda: new,
+        lock=lock,
+    )
     click.echo(f"key ring {ring.key_id}")
+
+
+@keys.command(name="lock")
+def lock_keys() -> None:
+    """Have the key file unlocked by a passphrase only, or by another one from now on.
+
+    The new passphrase is in LINKARMS_KEYS_NEW_PASSPHRASE, in the private file that LINKARMS_KEYS_NEW_PASSPHRASE_FILE
+    names, or asked for; the present one, where there is one, as for every command.
+    """
+    from pipeline.files import locked
+    from pipeline.resources import open_keys
+    from pseudonymise.keys import write_key_ring
+
+    settings = read_settings()
+    with locked(settings.lock("keys")):
+        ring = open_keys(settings, now=datetime.now(UTC))
+        new = _new_passphrase(settings, "LINKARMS_KEYS_NEW_PASSPHRASE")
+        write_key_ring(settings.key_source, ring, passphrase=lambda: new, lock=True)
+    click.echo(f"key ring {ring.key_id} is locked")
+
+
+def _new_passphrase(settings: Settings, variable: str) -> str:
+    """A passphrase that is about to be set: given, or asked for twice."""
+    if variable in settings.environment or f"{variable}_FILE" in settings.environment:
+        given = settings.passphrase(variable)
+        if given is not None:
+            return given()
+    if not sys.stdin.isatty():
+        raise KeyUnavailable(f"Set {variable}_FILE to a private file with the passphrase.")
+    return str(click.prompt("New passphrase", hide_input=True, confirmation_prompt=True, err=True))
+
+
+@keys.command(name="list")
+def list_keys() -> None:
+    """List the keys by id with state and dates, and say which the warehouse is made with. Shows no secret.
+
+    pending: not in use yet. active: in use. covered: a K2 that is applied below others. retired: a K1 of before.
+    """
+    from pipeline.key_rotation import read_rings
+
+    rings = read_rings(read_settings(), now=datetime.now(UTC))
+    for key in rings.held.keys:
+        dates = [f"{moment:%Y-%m-%d %H:%M}" if moment else "-" for moment in (key.created, key.activated, key.retired)]
+        click.echo(f"{key.layer} {key.id}  {key.state:<8} created {dates[0]}  activated {dates[1]}  retired {dates[2]}")
+    click.echo(f"key ring {rings.in_force.key_id}")
+    click.echo(f"warehouse {rings.recorded or 'not asked, or without pseudonyms'}")
+    if rings.unfinished:
+        click.echo("A rotation is in force and not marked in the file: run `linkarms keys rotate` again to end it.")
+    if not rings.fit:
+        raise KeyUnavailable("The keys at hand are not the warehouse's. Point LINKARMS_KEYS at those used before.")
+
+
+@keys.command(name="rotate")
+@click.option("--layer", type=click.Choice(["K2", "K1"]), default="K2", show_default=True, help="Which key.")
+@click.option("--by", help="Who rotates.")
+@click.option("--reason", help="Why.")
+@click.option("--dry-run", is_flag=True, help="Say what it would change or cost, and change nothing.")
+@click.option("--prepare", is_flag=True, help="Write the new key into the file as pending, and do no more.")
+@click.option("--give-up-separations", is_flag=True, help="K1 only: forget which persons were parted.")
+@agreement_option
+@owner_option
+def rotate_keys(
+    layer: str,
+    by: str | None,
+    reason: str | None,
+    dry_run: bool,
+    prepare: bool,
+    give_up_separations: bool,
+    agreement_folder: Path | None,
+    owner_url_file: Path | None,
+) -> None:
+    """Add a key and make it the one in use. Run by the custodian, with the rights of the database's owner.
+
+    K2: everything stored is hashed once more, in one transaction; partners submit nothing again. K1: everything in
+    force is set aside, and every partner submits it again in full; `--dry-run` says how much that is.
+    """
+    from pipeline.key_rotation import describe_rotation, prepare_key, rotate_inner, rotate_outer
+
+    settings, now = read_settings(agreement_folder), datetime.now(UTC)
+    if dry_run:
+        for line in describe_rotation(settings, find_owner_url(owner_url_file), "K1" if layer == "K1" else "K2"):
+            click.echo(line)
+    elif prepare:
+        key_id = prepare_key(settings, find_owner_url(owner_url_file), "K1" if layer == "K1" else "K2", now=now)
+        click.echo(f"{layer} {key_id} is pending. Put the file's text wherever else the keys are kept, then rotate.")
+    elif not (by or "").strip() or not (reason or "").strip():
+        raise click.UsageError("--by and --reason say who rotates and why; the audit trail keeps both.")
+    elif layer == "K1":
+        done = rotate_inner(
+            settings,
+            find_owner_url(owner_url_file),
+            by=str(by),
+            reason=str(reason),
+            give_up_separations=give_up_separations,
+            now=now,
+        )
+        click.echo(f"key ring {done.after} is in force; {done.changed:,} submissions are set aside")
+    else:
+        done = rotate_outer(settings, find_owner_url(owner_url_file), by=str(by), reason=str(reason), now=now)
+        click.echo(f"key ring {done.after} is in force; {done.changed:,} tokens and pseudonyms are renewed")
+
+
+@keys.command(name="remove")
+@click.argument("key_id")
+def remove_key(key_id: str) -> None:
+    """Remove a pending key or a retired K1 from the file for good."""
+    from pipeline.key_rotation import remove_key as remove
+
+    left = remove(key_id, read_settings(), now=datetime.now(UTC))
+    click.echo(f"key {key_id} is removed; left: {', '.join(f'{key.layer} {key.id}' for key in left.keys)}")
 
 
 @keys.command(name="sealing-create")

@@ -5,28 +5,13 @@ from pathlib import Path
 
 import click
 
-from pipeline.commands.common import agreement_option, read_settings, read_today
+from pipeline.commands.common import agreement_option, find_owner_url, owner_option, read_settings, read_today
 from protocol.errors import RightsDiffer
 
 
 @click.group()
 def warehouse() -> None:
     """The database."""
-
-
-def _owner_url(owner_url_file: Path | None) -> str:
-    from warehouse.server import EmbeddedServer
-
-    if owner_url_file is not None:
-        return owner_url_file.read_text(encoding="utf-8").strip()
-    return EmbeddedServer(read_settings().home).url()
-
-
-_owner_option = click.option(
-    "--owner-url-file",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="File with the URL of the database's owner; the trial's own server where it is left out.",
-)
 
 
 @warehouse.command(name="start")
@@ -48,7 +33,7 @@ def stop_warehouse() -> None:
 
 
 @warehouse.command(name="plan")
-@_owner_option
+@owner_option
 def plan_warehouse(owner_url_file: Path | None) -> None:
     """Say which columns the agreement has and the database lacks."""
     from sqlalchemy import create_engine
@@ -56,7 +41,7 @@ def plan_warehouse(owner_url_file: Path | None) -> None:
     from pipeline.resources import read_agreement
     from warehouse.plan import plan_columns
 
-    with create_engine(_owner_url(owner_url_file)).connect() as conn:
+    with create_engine(find_owner_url(owner_url_file)).connect() as conn:
         plan = plan_columns(conn, read_agreement(read_settings()))
     for column in plan:
         click.echo(f"add {column.table}.{column.column} ({column.type})")
@@ -64,7 +49,7 @@ def plan_warehouse(owner_url_file: Path | None) -> None:
 
 
 @warehouse.command(name="upgrade")
-@_owner_option
+@owner_option
 def upgrade_warehouse(owner_url_file: Path | None) -> None:
     """Bring the schema up to date, apply the plan, and give everyone exactly the agreement's rights."""
     from sqlalchemy import make_url
@@ -73,13 +58,13 @@ def upgrade_warehouse(owner_url_file: Path | None) -> None:
 
     settings = read_settings()
     password = make_url(settings.database_url()).password
-    set_up_warehouse(settings, _owner_url(owner_url_file), str(password) if password else None, today=read_today())
+    set_up_warehouse(settings, find_owner_url(owner_url_file), str(password) if password else None, today=read_today())
     click.echo("The warehouse is up to date.")
 
 
 @warehouse.command(name="grants")
 @agreement_option
-@_owner_option
+@owner_option
 @click.option(
     "--superuser-url-file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -111,7 +96,7 @@ def compare_rights(
     settings = read_settings(agreement_folder)
     agreement = read_agreement(settings)
     views = [measure.id for measure in load_measures()]
-    owner = create_engine(_owner_url(owner_url_file), poolclass=NullPool)
+    owner = create_engine(find_owner_url(owner_url_file), poolclass=NullPool)
     above_url = _superuser_url(owner_url_file, superuser_url_file)
     superuser = None if above_url is None else create_engine(above_url, poolclass=NullPool)
     if mend:

@@ -28,6 +28,21 @@ metadata = MetaData(
 AnyType = TypeEngine[Any] | type[TypeEngine[Any]]
 
 
+PSEUDONYM = "pseudonym"
+"""Where a column's ``info`` says that it holds keyed pseudonyms; see :mod:`warehouse.rotation`."""
+
+
+def pseudonym(
+    purpose: str | None = None, field: str | None = None, *, field_column: str | None = None
+) -> dict[str, Any]:
+    """``info`` of a column of keyed pseudonyms: their domain's purpose, and its field or the column that has it.
+
+    Without a purpose, the agreement in force decides. A ``person_ref`` and a facts table's own ``row_key`` need none:
+    their names say it.
+    """
+    return {PSEUDONYM: (purpose, field, field_column)}
+
+
 def needed(name: str, type_: AnyType, comment: str, *items: SchemaItem, **more: Any) -> Column[Any]:
     """A column that is never null."""
     return Column(name, type_, *items, nullable=False, comment=comment, **more)

@@ -2,16 +2,18 @@
 
 Other columns of an agreement, and further tables, are added by its plan (:mod:`warehouse.plan`). Rows are inserted by
 loading alone and are updated only where a new version of the agreement says what becomes of them
-(:mod:`warehouse.upgrade`); which of them are in force is derived (:mod:`warehouse.snapshot`). There is no
-foreign key from a row to its submission: checking one would cost a look-up a row, and rows are written only by
-:func:`warehouse.loading.load_submission`, in the transaction that marks their submission as loaded.
+(:mod:`warehouse.upgrade`) and where keys are rotated (:mod:`warehouse.rotation`); which of them are in force is derived
+(:mod:`warehouse.snapshot`). There is no foreign key from a row to its submission: checking one would cost a look-up a
+row, and rows are written only by :func:`warehouse.loading.load_submission`, in the transaction that marks their
+submission as loaded.
 """
 
 from typing import Any
 
 from sqlalchemy import Boolean, CheckConstraint, Column, Date, Integer, PrimaryKeyConstraint, Table, Text, text
 
-from warehouse.schema.base import metadata, needed, optional
+from protocol.pool import row_domain
+from warehouse.schema.base import metadata, needed, optional, pseudonym
 
 SCHEMA = "facts"
 
@@ -52,7 +54,8 @@ def _date(name: str, label: str) -> Column[Any]:
 
 
 def _number(name: str, label: str) -> Column[Any]:
-    return optional(name, Text, f"{label} (keyed pseudonym).")
+    # Of which domain, the agreement says: its reference decides where the number was first given.
+    return optional(name, Text, f"{label} (keyed pseudonym).", info=pseudonym())
 
 
 person = _facts(
@@ -149,10 +152,15 @@ assessment_mark = Table(
     metadata,
     needed("snapshot_id", Text, "The snapshot that the marks were made over."),
     needed("partner_id", Text, "The partner that made the assessment."),
-    needed("row_key", Text, "The assessment's row."),
+    needed("row_key", Text, "The assessment's row.", info=pseudonym(*row_domain("assessment"))),
     needed("mark", Text, "of_record, repeat (of another partner's) or review (of the partner's own)."),
     optional("repeats_partner_id", Text, "Partner of the assessment that it repeats."),
-    optional("repeats_row_key", Text, "Row of the assessment that it repeats."),
+    optional(
+        "repeats_row_key",
+        Text,
+        "Row of the assessment that it repeats.",
+        info=pseudonym(*row_domain("assessment")),
+    ),
     optional("days_since", Integer, "Days since the assessment that it repeats."),
     CheckConstraint("mark in ('of_record', 'repeat', 'review')", name="mark"),
     PrimaryKeyConstraint("snapshot_id", "partner_id", "row_key"),

@@ -129,6 +129,27 @@ draft_figure = Table(
     comment="Figures of releases in preparation. Readers of evidence cannot see them.",
 )
 
+key_change = Table(
+    "key_change",
+    metadata,
+    needed(
+        "change_id",
+        BigInteger,
+        "Running number; the last one says which keys are in force.",
+        Identity(always=True),
+        primary_key=True,
+    ),
+    needed(
+        "changed_at", _MOMENT, "When it happened, by the database's clock.", server_default=text("clock_timestamp()")
+    ),
+    needed("layer", Text, "K1 or K2."),
+    needed("before_key_id", Text, "Id of the key ring in force before."),
+    needed("after_key_id", Text, "Id of the key ring in force from then on."),
+    CheckConstraint("layer in ('K1', 'K2')", name="layer"),
+    schema=_SCHEMA,
+    comment="Every rotation of the keys, by id. The database's owner adds rows; none is ever changed or deleted.",
+)
+
 login_grant = Table(
     "login_grant",
     metadata,

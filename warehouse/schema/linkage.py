@@ -3,7 +3,8 @@
 from sqlalchemy import BigInteger, CheckConstraint, DateTime, Identity, Index, PrimaryKeyConstraint, Table, Text, Uuid
 from sqlalchemy.dialects.postgresql import JSONB
 
-from warehouse.schema.base import metadata, needed, optional
+from protocol.pool import MATCH_KEY_PURPOSE, PUBLISHED_ID_PURPOSE
+from warehouse.schema.base import metadata, needed, optional, pseudonym
 
 _SCHEMA = "linkage"
 _MOMENT = DateTime(timezone=True)
@@ -15,7 +16,12 @@ match_key = Table(
     needed("partner_id", Text, "The partner."),
     needed("person_ref", Text, "Pseudonym of the partner's own client."),
     needed("key_name", Text, "Name of the composite key."),
-    needed("token", Text, "Keyed hash of the key's parts, 64 hex characters."),
+    needed(
+        "token",
+        Text,
+        "Keyed hash of the key's parts, 64 hex characters.",
+        info=pseudonym(MATCH_KEY_PURPOSE, field_column="key_name"),
+    ),
     PrimaryKeyConstraint("submission_id", "person_ref", "key_name", "token"),
     schema=_SCHEMA,
     comment="Match keys of each client record. A key with a missing part has no row.",
@@ -92,7 +98,12 @@ published_id = Table(
     metadata,
     needed("audience", Text, "The grant that the pseudonym is for."),
     needed("person_id", Uuid, "The person."),
-    needed("published_id", Text, "The person's pseudonym for that grant alone."),
+    needed(
+        "published_id",
+        Text,
+        "The person's pseudonym for that grant alone.",
+        info=pseudonym(PUBLISHED_ID_PURPOSE, field_column="audience"),
+    ),
     PrimaryKeyConstraint("audience", "person_id"),
     Index("uq_published_id_audience_published_id", "audience", "published_id", unique=True),
     schema=_SCHEMA,

@@ -71,13 +71,14 @@ def chacha20_block(key: bytes, nonce: bytes, counter: int) -> bytes:
     return struct.pack("<16I", *((x + y) & 0xFFFFFFFF for x, y in zip(s, start, strict=True)))
 
 
-def seal_chunk(key: bytes, nonce: bytes, plain: bytes) -> bytes:
-    """RFC 8439, section 2.8, without further data."""
+def seal_chunk(key: bytes, nonce: bytes, plain: bytes, further: bytes = b"") -> bytes:
+    """RFC 8439, section 2.8."""
     stream = b"".join(chacha20_block(key, nonce, 1 + number) for number in range(-(-len(plain) // 64)))
     sealed = bytes(x ^ y for x, y in zip(plain, stream, strict=False))
     one_time = chacha20_block(key, nonce, 0)
     r = int.from_bytes(one_time[:16], "little") & 0x0FFFFFFC0FFFFFFC0FFFFFFC0FFFFFFF
-    message = sealed + bytes(-len(sealed) % 16) + struct.pack("<QQ", 0, len(sealed))
+    message = further + bytes(-len(further) % 16) + sealed + bytes(-len(sealed) % 16)
+    message += struct.pack("<QQ", len(further), len(sealed))
     total = 0
     for start in range(0, len(message), 16):
         total = (total + int.from_bytes(message[start : start + 16], "little") + (1 << 128)) * r % (2**130 - 5)

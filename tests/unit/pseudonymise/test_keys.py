@@ -119,7 +119,7 @@ def test_a_source_without_keys_stops_the_run() -> None:
 @pytest.mark.parametrize(
     "damage",
     [
-        lambda text: text.replace("LINKARMS-KEYS-1", "SOMETHING"),
+        lambda text: text.replace("LINKARMS-KEYS-2", "SOMETHING"),
         lambda text: "\n".join(text.splitlines()[:2]),
         lambda text: text[:-3],
         lambda text: text.replace("layer=K2", "layer=K1"),

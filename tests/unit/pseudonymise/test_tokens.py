@@ -25,7 +25,7 @@ def test_tokens_are_those_of_the_standard_library_and_null_is_never_hashed(
     values: list[str | None], repeats: int
 ) -> None:
     values = values * repeats
-    tokens = derive_tokens(pl.Series("v", values, dtype=pl.String), INNER, OUTER)
+    tokens = derive_tokens(pl.Series("v", values, dtype=pl.String), INNER, (OUTER,))
     assert tokens.to_list() == [None if value is None else by_hand(value) for value in values]
     assert tokens.name == "v"
 
@@ -33,7 +33,7 @@ def test_tokens_are_those_of_the_standard_library_and_null_is_never_hashed(
 def test_pseudonymised_at_source_and_at_the_hub_are_equal() -> None:
     values = pl.Series(["a", "b", None])
     at_source = derive_inner(values, INNER)
-    assert derive_outer(at_source, OUTER).to_list() == derive_tokens(values, INNER, OUTER).to_list()
+    assert derive_outer(at_source, (OUTER,)).to_list() == derive_tokens(values, INNER, (OUTER,)).to_list()
 
 
 @settings(max_examples=150, deadline=None)
@@ -51,6 +51,6 @@ def test_a_missing_part_leaves_no_message() -> None:
 
 def test_what_is_not_text_is_refused() -> None:
     with pytest.raises(DefectFound, match="not text"):
-        derive_tokens(pl.Series([1, 2]), INNER, OUTER)
+        derive_tokens(pl.Series([1, 2]), INNER, (OUTER,))
     with pytest.raises(DefectFound, match="not text"):
         derive_inner(pl.Series([1, 2]), INNER)
