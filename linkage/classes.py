@@ -53,7 +53,11 @@ class ClassModel:
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
-        return {"matches": list(self.matches), "shares": list(self.shares), "levels": {k: v for k, v in self.levels.items()}}
+        return {
+            "matches": list(self.matches),
+            "shares": list(self.shares),
+            "levels": {name: [list(row) for row in rows] for name, rows in self.levels.items()},
+        }
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Self:
@@ -100,11 +104,11 @@ def reference_model() -> ClassModel:
     return ClassModel.from_dict(json.loads(REFERENCE_FILE.read_text(encoding="utf-8")))
 
 
-def count_patterns(codes: pl.DataFrame, impossible: pl.Series) -> tuple[Codes, Floats, npt.NDArray[np.bool_]]:
-    """Distinct patterns of ``codes`` (a column for each comparison), how often each occurs, and whether its pairs cannot
-    be one person (``impossible``, a flag for each row)."""
+def count_patterns(codes: pl.DataFrame) -> tuple[Codes, Floats, npt.NDArray[np.bool_]]:
+    """Distinct patterns of ``codes`` (a column for each comparison, and ``forbidden``: null, or why the two cannot be
+    one person), how often each occurs, and whether its pairs are impossible."""
     names = [comparison.name for comparison in COMPARISONS]
-    counted = codes.select(names).with_columns(impossible=impossible).group_by(*names, "impossible").agg(pairs=pl.len())
+    counted = codes.select(*names, impossible=pl.col("forbidden").is_not_null()).group_by(*names, "impossible").agg(pairs=pl.len())
     counted = counted.sort(*names, "impossible")
     return (
         counted.select(names).to_numpy().astype(np.int64),
@@ -118,6 +122,8 @@ def fit_classes(
     pairs: Floats,
     impossible: npt.NDArray[np.bool_],
     *,
+    one_file: float | None = None,
+    most_on_one_day: float | None = None,
     start: ClassModel | None = None,
     reference_pairs: float = REFERENCE_PAIRS,
 ) -> ClassModel:
@@ -129,10 +135,14 @@ def fit_classes(
     sides = np.array(model.matches)
     reference = {c.name: np.array(model.levels[c.name]) for c in COMPARISONS}
     prior_shares = np.array(model.shares) * reference_pairs
+    day = next(place for place, comparison in enumerate(COMPARISONS) if comparison.name == "date_of_birth")
+    on_one_day = (patterns[:, day] == len(COMPARISONS[day].levels)) & ~impossible
     total, last = pairs.sum(), -np.inf
     for _ in range(_MOST_ROUNDS):
         weights = model.log_weights(patterns)
         weights[np.ix_(impossible, sides)] = -np.inf
+        if most_on_one_day is not None:
+            weights[np.ix_(on_one_day, ~sides)] -= _excess(weights[on_one_day], pairs[on_one_day], sides, most_on_one_day)
         top = weights.max(axis=1, keepdims=True)
         spread = np.exp(weights - top)
         sums = spread.sum(axis=1, keepdims=True)
@@ -148,12 +158,34 @@ def fit_classes(
                 ]
             )
             seen += prior_shares[:, None] * reference[comparison.name] + _SMALLEST
-            levels[comparison.name] = tuple(map(tuple, (seen / seen.sum(axis=1, keepdims=True)).tolist()))
-        model = ClassModel(model.matches, tuple((counts / counts.sum()).tolist()), levels)
+            table = seen / seen.sum(axis=1, keepdims=True)
+            if comparison.name == "one_file" and one_file is not None:
+                table[~sides] = (1 - one_file, one_file)
+            levels[comparison.name] = tuple(map(tuple, table.tolist()))
+        shares = counts / counts.sum()
+        model = ClassModel(model.matches, tuple(shares.tolist()), levels)
         if gain - last < _CLOSE * max(total, 1.0):
             break
         last = gain
     return model
+
+
+def _excess(weights: Floats, pairs: Floats, sides: npt.NDArray[np.bool_], most: float) -> float:
+    """By how much the weights of pairs that are two people have to go down so that there are at most ``most`` of them
+    (the projection of posterior regularisation: Ganchev and others 2010)."""
+    one = np.logaddexp.reduce(weights[:, sides], axis=1)
+    two = np.logaddexp.reduce(weights[:, ~sides], axis=1)
+
+    def expected(excess: float) -> float:
+        return float(pairs @ (1 / (1 + np.exp(np.clip(one - two + excess, -700, 700)))))
+
+    low, high = 0.0, 50.0
+    if expected(low) <= most:
+        return 0.0
+    for _ in range(40):
+        middle = (low + high) / 2
+        low, high = (middle, high) if expected(middle) > most else (low, middle)
+    return high
 
 
 def choose_threshold(probabilities: Floats, pairs: Floats) -> float:
@@ -185,8 +217,8 @@ def start_model(patterns: Codes, pairs: Floats, likely: Floats, kinds: Sequence[
         overall = seen.sum(axis=0) + 1.0
         seen += overall / overall.sum()
         levels[comparison.name] = tuple(map(tuple, (seen / seen.sum(axis=1, keepdims=True)).tolist()))
-    shares = members.sum(axis=0)
-    return ClassModel(tuple(bool(kind) for kind in kinds), tuple((shares / shares.sum()).tolist()), levels)
+    shares = members.sum(axis=0) / members.sum()
+    return ClassModel(tuple(bool(kind) for kind in kinds), tuple(shares.tolist()), levels)
 
 
 assert UNKNOWN == 0, "_log_table puts what is not known in front"

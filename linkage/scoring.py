@@ -14,13 +14,18 @@ from pydantic import Field
 
 from linkage.candidates import RECORD_COLUMNS, CandidatePolicy, Candidates, find_candidates
 from linkage.classes import ClassModel, choose_threshold, count_patterns, fit_classes
-from linkage.comparisons import COMPARISONS, RECORD, token_columns
+from linkage.comparisons import COMPARISONS, RECORD, UNKNOWN, token_columns
 from linkage.groups import group_records
 from linkage.vectors import CODES, Engine, compare_pairs
 from protocol.model import Frozen
 
 CERTAIN = 0.999
 """Least probability of a pair that agrees on a number which one person has alone."""
+
+
+UNSOUGHT = 0.5
+"""What the odds of a pair are multiplied by where no match key brought it up. Most pairs that are one person share a key,
+so to share none speaks against it; only a little, because what such pairs lack is mostly data."""
 
 
 class ScorePolicy(Frozen):
@@ -77,16 +82,45 @@ def score_records(
     tokens = candidates.records.join(
         encodings.select(*RECORD_COLUMNS, *token_columns()), on=list(RECORD_COLUMNS), how="left", maintain_order="left"
     )
-    codes = _forbid(compare_pairs(tokens, candidates.pairs, engine), candidates, policy)
+    one_file = _share_in_one_file(candidates.records)
+
+    def compare(pairs: pl.DataFrame) -> pl.DataFrame:
+        codes = _forbid(compare_pairs(tokens, pairs, engine), candidates, policy)
+        return codes if one_file is not None else codes.with_columns(one_file=pl.lit(UNKNOWN, dtype=pl.UInt8))
+
+    codes = compare(candidates.pairs)
     if model is None:
-        model = fit_classes(*count_patterns(codes, codes["forbidden"].is_not_null()))
+        model = fit_classes(
+            *count_patterns(codes),
+            one_file=one_file,
+            most_on_one_day=_most_on_one_day(candidates.records.height),
+        )
     scored = _weigh(codes, model)
     threshold = choose_threshold(scored["probability"].to_numpy(), np.ones(scored.height))
     more = _uncompared(scored, policy)
     if more.height:
-        extra = _weigh(_forbid(compare_pairs(tokens, more, engine), candidates, policy), model)
-        scored = pl.concat([scored, extra]).sort("left", "right")
+        scored = pl.concat([scored, _weigh(compare(more), model, odds=UNSOUGHT)]).sort("left", "right")
     return Scored(candidates.records, candidates.unlinkable, candidates.alarms, scored, model, threshold)
+
+
+def _share_in_one_file(records: pl.DataFrame) -> float | None:
+    """The share of all pairs of records that are in one partner's file: of pairs of strangers, as many are. None where
+    nearly all are, so that it says nothing."""
+    sizes = records.group_by("partner_id").len()["len"].cast(pl.Float64)
+    total = float(records.height)
+    share = float((sizes * (sizes - 1)).sum()) / max(total * (total - 1), 1.0)
+    return share if 0 < share < _MOSTLY_ONE_FILE else None
+
+
+def _most_on_one_day(records: int) -> float:
+    """How many of the candidates that agree on a date of birth can be two people at most: twins (two records in a hundred
+    have their twin's among the others) and strangers (of whom one pair in 20,000 shares the day, and of those at most one
+    in twenty comes up at all, by a name, a telephone or a neighbourhood). Without this bound a fit cannot tell a file
+    full of replaced forenames from one full of twins."""
+    return 0.02 * records + 0.05 * records * records / 2 / 20_000
+
+
+_MOSTLY_ONE_FILE = 0.9
 
 
 def _forbid(codes: pl.DataFrame, candidates: Candidates, policy: ScorePolicy) -> pl.DataFrame:
@@ -106,11 +140,12 @@ def _forbid(codes: pl.DataFrame, candidates: Candidates, policy: ScorePolicy) ->
     )
 
 
-def _weigh(codes: pl.DataFrame, model: ClassModel) -> pl.DataFrame:
-    """With ``probability``. Each pattern of codes is weighed once."""
+def _weigh(codes: pl.DataFrame, model: ClassModel, *, odds: float = 1.0) -> pl.DataFrame:
+    """With ``probability``, its odds multiplied by ``odds``. Each pattern of codes is weighed once."""
     names = list(CODES)
     patterns = codes.select(names).unique(maintain_order=True)
     probabilities = model.probabilities(patterns.to_numpy().astype(np.int64))
+    probabilities = odds * probabilities / (odds * probabilities + 1 - probabilities)
     weighed = codes.join(
         patterns.with_columns(probability=pl.Series(probabilities)), on=names, how="left", maintain_order="left"
     )

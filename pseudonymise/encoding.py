@@ -207,9 +207,9 @@ class _Inner:
 
     def __init__(self, rows: pl.DataFrame, key_ring: KeyRing) -> None:
         self._rows = rows
-        self._value_key = key_ring.subkey("K1", purpose=PURPOSE, field="value")
-        self._salt_key = key_ring.subkey("K1", purpose=PURPOSE, field="salt")
-        self._cipher = _cipher(key_ring.subkey("K1", purpose=PURPOSE, field="block"))
+        self._value_key = key_ring.inner_subkey(purpose=PURPOSE, field="value")
+        self._salt_key = key_ring.inner_subkey(purpose=PURPOSE, field="salt")
+        self._cipher = _cipher(key_ring.inner_subkey(purpose=PURPOSE, field="block"))
         self._values: dict[tuple[str, str, str], _Coded] = {}
         self._salts: dict[tuple[str, ...], _Coded] = {}
 
@@ -320,7 +320,7 @@ class _Outer:
     """The custodian's layer."""
 
     def __init__(self, key_ring: KeyRing) -> None:
-        keys = [key_ring.subkey("K2", purpose=PURPOSE, field="block")]
+        keys = key_ring.outer_subkeys(purpose=PURPOSE, field="block")
         self._first = _cipher(keys[0])
         self._later = [_Later(key) for key in keys[1:]]
 

@@ -64,6 +64,8 @@ class MatchKey:
 
 _FORENAMES = ("forename_family", "forename_second", "middle_name")
 _SURNAMES = ("surname", "previous_surname", "surname_first_part", "surname_last_part")
+_NAMES = _FORENAMES + _SURNAMES
+"""In one key together where forename and surname may have been exchanged."""
 
 
 def _each(names: tuple[str, ...], *columns: str) -> tuple[tuple[str, ...], ...]:
@@ -103,16 +105,16 @@ MATCH_KEYS: tuple[MatchKey, ...] = (
         why="Finds a person whatever else has changed.",
     ),
     MatchKey(
-        name="forename_dob",
+        name="name_dob",
         fields=("forename_family", "date_of_birth"),
-        forms=_each(_FORENAMES, "*", "date_of_birth"),
-        why="Finds a person whose surname and address changed; Bill is William, and a middle name may be the one in use.",
+        forms=_each(_NAMES, "*", "date_of_birth"),
+        why="One name and the day of birth: the other name may be missing, changed or in this one's place.",
     ),
     MatchKey(
-        name="surname_dob",
-        fields=("surname", "date_of_birth"),
-        forms=_each(_SURNAMES, "*", "date_of_birth"),
-        why="Finds a person whose forename is missing or another; a surname may be an earlier or a double one.",
+        name="start_dob",
+        fields=("forename_start", "date_of_birth"),
+        forms=(("forename_start", "date_of_birth"), ("surname_start", "date_of_birth")),
+        why="Most misspellings leave the first letters of a name alone.",
     ),
     MatchKey(
         name="names_year",
@@ -128,13 +130,7 @@ MATCH_KEYS: tuple[MatchKey, ...] = (
         name="starts_day_month",
         fields=("forename_start", "surname_start", "birth_month_day"),
         forms=(("forename_start", "surname_start", "birth_month_day"),),
-        why="Finds a person whose year of birth is wrong; most misspellings leave the first letters of names alone.",
-    ),
-    MatchKey(
-        name="sounds_dob",
-        fields=("forename_sound", "surname_sound", "date_of_birth_sorted"),
-        forms=(("forename_sound", "surname_sound", "date_of_birth_sorted"),),
-        why="Names that were heard and not read sound the same; day and month are often exchanged.",
+        why="Finds a person whose year of birth is wrong.",
     ),
     MatchKey(
         name="dob_sector",
@@ -149,16 +145,16 @@ MATCH_KEYS: tuple[MatchKey, ...] = (
         why="Finds a person in the same neighbourhood whose date of birth is missing.",
     ),
     MatchKey(
-        name="forename_postcode",
+        name="name_postcode",
         fields=("forename_family", "postcode"),
-        forms=_each(_FORENAMES, "*", "postcode"),
-        why="Finds a person at the same address whose surname and date of birth are wrong or missing.",
+        forms=_each(_NAMES, "*", "postcode"),
+        why="Finds a person at the same address whose other name and date of birth are wrong or missing.",
     ),
     MatchKey(
-        name="surname_initial_postcode",
-        fields=("surname", "initial", "postcode"),
-        forms=_each(_SURNAMES, "*", "initial", "postcode"),
-        why="Some partners hold an initial only, and a forename may be misspelt.",
+        name="start_postcode",
+        fields=("surname_start", "postcode"),
+        forms=(("surname_start", "postcode"),),
+        why="Some partners hold an initial only, and a surname may be misspelt.",
     ),
 )
 """Every key that is emitted."""
