@@ -23,10 +23,10 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+from linkage.match import KeyRule, Kind, LinkPolicy, link_records
 
 from benchmarks.simulation import simulate
 from linkage.cluster import ClusterPolicy, cluster_records
-from linkage.match import KeyRule, Kind, LinkPolicy, link_records
 from linkage.quality import LinkageQuality, measure_quality
 from protocol.loading import default_agreement_folder, load_agreement
 from protocol.model import IdentifierRole

@@ -46,7 +46,9 @@ def main() -> None:
     normal = normalise(rows, columns, date(2026, 9, 30))
     keys = KeyRing(bytes(range(32)), bytes(range(32, 64)), datetime(2026, 1, 1, tzinfo=UTC))
     names = rows.select("partner_id", "person_ref")
-    found = find_candidates(build_match_keys(normal, rows["person_ref"], keys).join(names, on="person_ref"), CandidatePolicy())
+    found = find_candidates(
+        build_match_keys(normal, rows["person_ref"], keys).join(names, on="person_ref"), CandidatePolicy()
+    )
     tokens = found.records.join(
         encode_persons(normal, rows["person_ref"], keys).with_columns(rows["partner_id"]),
         on=["partner_id", "person_ref"],

@@ -88,3 +88,20 @@ def find_candidates(
         .sort("left", "right")
     )
     return Candidates(known, unlinkable.sort(RECORD_COLUMNS), pairs, alarms)
+
+
+def place_pairs(records: pl.DataFrame, pairs: pl.DataFrame | None) -> pl.DataFrame:
+    """Both places of each pair of records, the lower first, in the pairs' order (``rank``), each once; pairs with a
+    record that is not there are left out."""
+    if pairs is None or pairs.is_empty():
+        return pl.DataFrame(schema={"left": pl.UInt32, "right": pl.UInt32, "rank": pl.UInt32})
+    places = records.select("record", *RECORD_COLUMNS)
+    others = places.rename({"record": "other", "partner_id": "other_partner_id", "person_ref": "other_person_ref"})
+    return (
+        pairs.join(places, on=list(RECORD_COLUMNS), maintain_order="left")
+        .join(others, on=["other_partner_id", "other_person_ref"], maintain_order="left")
+        .select(left=pl.min_horizontal("record", "other"), right=pl.max_horizontal("record", "other"))
+        .unique(maintain_order=True)
+        .with_row_index("rank")
+        .select("left", "right", "rank")
+    )

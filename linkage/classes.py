@@ -108,7 +108,11 @@ def count_patterns(codes: pl.DataFrame) -> tuple[Codes, Floats, npt.NDArray[np.b
     """Distinct patterns of ``codes`` (a column for each comparison, and ``forbidden``: null, or why the two cannot be
     one person), how often each occurs, and whether its pairs are impossible."""
     names = [comparison.name for comparison in COMPARISONS]
-    counted = codes.select(*names, impossible=pl.col("forbidden").is_not_null()).group_by(*names, "impossible").agg(pairs=pl.len())
+    counted = (
+        codes.select(*names, impossible=pl.col("forbidden").is_not_null())
+        .group_by(*names, "impossible")
+        .agg(pairs=pl.len())
+    )
     counted = counted.sort(*names, "impossible")
     return (
         counted.select(names).to_numpy().astype(np.int64),
@@ -142,7 +146,9 @@ def fit_classes(
         weights = model.log_weights(patterns)
         weights[np.ix_(impossible, sides)] = -np.inf
         if most_on_one_day is not None:
-            weights[np.ix_(on_one_day, ~sides)] -= _excess(weights[on_one_day], pairs[on_one_day], sides, most_on_one_day)
+            weights[np.ix_(on_one_day, ~sides)] -= _excess(
+                weights[on_one_day], pairs[on_one_day], sides, most_on_one_day
+            )
         top = weights.max(axis=1, keepdims=True)
         spread = np.exp(weights - top)
         sums = spread.sum(axis=1, keepdims=True)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import polars as pl
 from pydantic import Field
 
-from linkage.candidates import RECORD_COLUMNS
+from linkage.candidates import RECORD_COLUMNS, place_pairs
 from linkage.comparisons import RECORD
 from linkage.groups import group_records
 from linkage.scoring import Scored
@@ -72,8 +72,8 @@ def cluster_records(
     """
     policy = policy or ClusterPolicy()
     least = scored.threshold if threshold is None else threshold
-    joined = _place_pairs(scored.records, together)
-    parted = _place_pairs(scored.records, apart)
+    joined = place_pairs(scored.records, together)
+    parted = place_pairs(scored.records, apart)
     pairs = _with_orders(scored.pairs, joined, parted)
     groups = group_records(pairs.filter((pl.col("probability") >= least) | pl.col("ordered")))
     inside = (
@@ -92,34 +92,23 @@ def cluster_records(
     told = _Told()
     rest = inside.join(whole, on="group", how="anti").sort("group", "left", "right")
     members = dict(
-        groups.join(whole, on="group", how="anti").group_by("group").agg(pl.col(RECORD).sort()).sort("group").iter_rows()
+        groups.join(whole, on="group", how="anti")
+        .group_by("group")
+        .agg(pl.col(RECORD).sort())
+        .sort("group")
+        .iter_rows()
     )
     for (group,), some in rest.group_by("group", maintain_order=True):
         _agglomerate(members[group], some, least, homes, told)
     return _tell(scored, homes, told, policy)
 
 
-def _place_pairs(records: pl.DataFrame, pairs: pl.DataFrame | None) -> pl.DataFrame:
-    """Both places of each pair of records, the lower first, in the pairs' order (``rank``), each once; pairs with a
-    record that is not there are left out."""
-    if pairs is None or pairs.is_empty():
-        return pl.DataFrame(schema={"left": pl.UInt32, "right": pl.UInt32, "rank": pl.UInt32})
-    places = records.select(RECORD, *RECORD_COLUMNS)
-    others = places.rename({RECORD: "other", "partner_id": "other_partner_id", "person_ref": "other_person_ref"})
-    return (
-        pairs.join(places, on=list(RECORD_COLUMNS), maintain_order="left")
-        .join(others, on=["other_partner_id", "other_person_ref"], maintain_order="left")
-        .select(left=pl.min_horizontal(RECORD, "other"), right=pl.max_horizontal(RECORD, "other"))
-        .unique(maintain_order=True)
-        .with_row_index("rank")
-        .select("left", "right", "rank")
-    )
-
-
 def _with_orders(pairs: pl.DataFrame, joined: pl.DataFrame, parted: pl.DataFrame) -> pl.DataFrame:
     """``left``, ``right``, ``probability``, ``forbidden``, and ``ordered`` and ``rank`` of pairs that people joined.
     Pairs that were decided or parted and not scored are there too."""
-    orders = joined.join(parted.select("left", "right", parted=pl.lit(value=True)), on=["left", "right"], how="full", coalesce=True)
+    orders = joined.join(
+        parted.select("left", "right", parted=pl.lit(value=True)), on=["left", "right"], how="full", coalesce=True
+    )
     return (
         pairs.select("left", "right", "probability", "forbidden")
         .join(orders, on=["left", "right"], how="full", coalesce=True)
@@ -191,9 +180,7 @@ def _agglomerate(records: list[int], pairs: pl.DataFrame, least: float, homes: d
         open_pairs = upper & alive[:, None] & alive[None, :]
         mean = np.where(open_pairs, total / np.outer(size, size), -1.0)
         told.conflicts.update(
-            records[number]
-            for pair in np.argwhere((mean >= least) & bar)
-            for number in (int(pair[0]), int(pair[1]))
+            records[number] for pair in np.argwhere((mean >= least) & bar) for number in (int(pair[0]), int(pair[1]))
         )
         mean[bar] = -1.0
         best = int(np.argmax(mean))

@@ -9,7 +9,7 @@ The same conditions run on DuckDB and on Spark, but for the name of one function
 
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from splink import SettingsCreator
@@ -189,11 +189,12 @@ def splink_settings(engine: str) -> "SettingsCreator":
     from splink import SettingsCreator
     from splink.comparison_level_library import CustomLevel, ElseLevel
     from splink.comparison_library import CustomComparison
+    from splink.internals.comparison_creator import ComparisonCreator
 
     def custom(condition: str, words: str) -> CustomLevel:
         return CustomLevel(condition.replace(MEET, MEET_IN[engine]), label_for_charts=words)
 
-    made = []
+    made: list[ComparisonCreator | dict[str, Any]] = []
     for comparison in COMPARISONS:
         levels = [custom(level.condition, level.words) for level in comparison.levels[:-1]]
         weighed = [

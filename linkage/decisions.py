@@ -10,7 +10,7 @@ from itertools import pairwise
 
 import polars as pl
 
-from linkage.match import RECORD_COLUMNS
+from linkage.candidates import RECORD_COLUMNS
 
 OTHER_COLUMNS = ("other_partner_id", "other_person_ref")
 PAIR_COLUMNS = (*RECORD_COLUMNS, *OTHER_COLUMNS)

@@ -11,7 +11,7 @@ from uuid import UUID
 
 import polars as pl
 
-from linkage.match import RECORD_COLUMNS
+from linkage.candidates import RECORD_COLUMNS
 
 MEMBERSHIP_COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
     "partner_id": pl.String,

@@ -1,6 +1,6 @@
 """Pairs in words: those that a person should look at, and why records are one person or two.
 
-Everything that is said about a pair is said in names of what was compared, never in a value or a token.
+Everything that is said about a pair is said in words for what was compared, never in a value or a token.
 """
 
 from collections import deque
@@ -10,7 +10,9 @@ from typing import Any
 
 import polars as pl
 
-from linkage.match import RECORD_COLUMNS, LinkPolicy, Links
+from linkage.candidates import RECORD_COLUMNS
+from linkage.comparisons import COMPARISONS, RECORD, TOLD
+from linkage.scoring import Scored
 
 Record = tuple[str, str]
 """A partner and the pseudonym of its own client."""
@@ -18,89 +20,88 @@ Record = tuple[str, str]
 REVIEW_FROM, REVIEW_BELOW = 0.5, 0.95
 """The review band: pairs of this probability and less than that one are put before a person."""
 
-_WORDS = {
-    "birth_year": "year of birth",
-    "date_of_birth_sorted": "date of birth with day and month in either order",
-    "email": "e-mail address",
-    "forename_family": "forename or a short form of it",
-    "forename_sound": "sound of the forename",
-    "forename_start": "first letters of the forename",
-    "initial": "initial of the forename",
-    "nhs_number": "NHS number",
-    "ni_number": "National Insurance number",
-    "phone": "telephone",
-    "surname_sound": "sound of the surname",
-    "surname_start": "first letters of the surname",
-}
-_IMPLIED = {
-    "date_of_birth": {"date_of_birth_sorted", "birth_year"},
-    "date_of_birth_sorted": {"birth_year"},
-    "forename": {"forename_family", "forename_sound", "forename_start", "initial"},
-    "forename_start": {"initial"},
-    "postcode": {"postcode_sector"},
-    "surname": {"surname_sound", "surname_start"},
-}
-"""What agrees wherever the first does, and so says nothing beside it."""
+
+def write_levels() -> pl.Expr:
+    """The codes of a scored pair as one text, a digit for each comparison."""
+    return pl.concat_str(pl.col(comparison.name).cast(pl.String) for comparison in COMPARISONS).alias("levels")
 
 
-def describe_pairs(links: Links, policy: LinkPolicy, pairs: pl.DataFrame | None = None) -> pl.DataFrame:
-    """Pairs that share a token, in words: those of ``pairs``, which is a part of ``links.pairs``, or all.
-
-    Columns: ``partner_id``, ``person_ref``, ``other_partner_id``, ``other_person_ref`` (the lower record first),
-    ``probability`` (Float64), ``agreed_on`` and ``differs_on`` (lists of words), ``accepted``, ``refused`` (null,
-    ``veto``, ``same_partner`` or ``too_little``). With declared weights the probability is that of odds which double
-    with each unit of weight and are even where a pair is just accepted. Of a key that is made of several parts and
-    differs it is not known which part does, so only keys of one part are told as differing.
-    """
-    fields = sorted({field for rule in policy.keys for field in rule.fields})
-    places = {name: place for place, name in enumerate(policy.key_names)}
-    of = {field: sum(1 << places[r.name] for r in policy.keys if field in r.fields) for field in fields}
-    alone = {rule.fields[0]: 1 << places[rule.name] for rule in policy.keys if len(rule.fields) == 1}
-    sides = links.records.select("record", *RECORD_COLUMNS, "held")
-    pairs = (
-        (links.pairs if pairs is None else pairs)
-        .join(sides, left_on="left", right_on="record")
-        .join(sides, left_on="right", right_on="record", suffix="_other")
+def name_pairs(scored: Scored, pairs: pl.DataFrame) -> pl.DataFrame:
+    """Pairs of ``scored`` by their records: ``partner_id``, ``person_ref``, ``other_partner_id``, ``other_person_ref``,
+    ``levels``, ``probability``, ``forbidden``; sorted."""
+    names = scored.records.select(RECORD, *RECORD_COLUMNS)
+    return (
+        pairs.with_columns(write_levels())
+        .join(names, left_on="left", right_on=RECORD)
+        .join(names, left_on="right", right_on=RECORD, suffix="_other")
+        .select(
+            "partner_id",
+            "person_ref",
+            pl.col("partner_id_other").alias("other_partner_id"),
+            pl.col("person_ref_other").alias("other_person_ref"),
+            "levels",
+            "probability",
+            "forbidden",
+        )
+        .sort("partner_id", "person_ref", "other_partner_id", "other_person_ref")
     )
 
-    def words(conditions: dict[str, pl.Expr]) -> pl.Expr:
-        told = []
-        for field, holds in conditions.items():
-            more = [conditions[name] for name, implied in _IMPLIED.items() if field in implied and name in conditions]
-            said = pl.any_horizontal(more) if more else pl.lit(value=False)
-            told.append(pl.when(holds & ~said).then(pl.lit(tell_field(field))))
-        if not told:
-            return pl.lit([], dtype=pl.List(pl.String))
-        return pl.concat_list(told).list.drop_nulls().list.unique(maintain_order=True)
 
-    differing = pl.col("held") & pl.col("held_other") & ~pl.col("evidence")
-    return pairs.select(
-        "partner_id",
-        "person_ref",
-        pl.col("partner_id_other").alias("other_partner_id"),
-        pl.col("person_ref_other").alias("other_person_ref"),
-        probability=_probability(policy),
-        agreed_on=words({field: (pl.col("evidence") & bits) != 0 for field, bits in of.items()}),
-        differs_on=words({field: (differing & bits) != 0 for field, bits in alone.items()}),
-        accepted="accepted",
-        refused="refused",
-    ).sort("partner_id", "person_ref", "other_partner_id", "other_person_ref")
+def describe_pairs(pairs: pl.DataFrame, threshold: float) -> pl.DataFrame:
+    """Pairs (columns of :func:`name_pairs`) in words.
+
+    Columns: those of the pair, ``probability``, ``agreed_on`` and ``differs_on`` (lists of words), ``accepted``,
+    ``refused`` (null, ``veto``, ``same_partner`` or ``too_little``). What a comparison says nothing of is in neither list.
+    """
+    levels = {text: _tell(text) for text in pairs["levels"].unique()}
+    words = pl.DataFrame(
+        {
+            "levels": list(levels),
+            "agreed_on": [agreed for agreed, _ in levels.values()],
+            "differs_on": [differs for _, differs in levels.values()],
+        },
+        schema={"levels": pl.String, "agreed_on": pl.List(pl.String), "differs_on": pl.List(pl.String)},
+    )
+    refused = (
+        pl.when(pl.col("forbidden") == "one_file")
+        .then(pl.lit("same_partner"))
+        .when(pl.col("forbidden").is_not_null())
+        .then(pl.lit("veto"))
+        .when(pl.col("probability") < threshold)
+        .then(pl.lit("too_little"))
+    )
+    return (
+        pairs.join(words, on="levels", how="left", maintain_order="left")
+        .with_columns(refused=refused)
+        .select(
+            "partner_id",
+            "person_ref",
+            "other_partner_id",
+            "other_person_ref",
+            "probability",
+            "agreed_on",
+            "differs_on",
+            accepted=pl.col("refused").is_null(),
+            refused="refused",
+        )
+    )
 
 
-def tell_field(field: str) -> str:
-    """A compared part in plain words: ``date of birth``."""
-    return _WORDS.get(field, field.replace("_", " "))
+def _tell(levels: str) -> tuple[list[str], list[str]]:
+    agreed: list[str] = []
+    differs: list[str] = []
+    for comparison, code in zip(COMPARISONS, levels, strict=True):
+        level = comparison.level(int(code))
+        if level is not None and comparison in TOLD:
+            (agreed if level.agrees else differs).append(level.words)
+    return agreed, differs
 
 
-def find_in_doubt(links: Links, policy: LinkPolicy) -> pl.DataFrame:
+def find_in_doubt(described: pl.DataFrame) -> pl.DataFrame:
     """The pairs that a person should look at: the columns of :func:`describe_pairs` up to ``differs_on``."""
-    in_band = (_probability(policy) >= REVIEW_FROM) & (_probability(policy) < REVIEW_BELOW)
+    in_band = (pl.col("probability") >= REVIEW_FROM) & (pl.col("probability") < REVIEW_BELOW)
     forbidden = pl.col("refused").is_in(["veto", "same_partner"]).fill_null(value=False)
-    return describe_pairs(links, policy, links.pairs.filter(in_band & ~forbidden)).drop("accepted", "refused")
-
-
-def _probability(policy: LinkPolicy) -> pl.Expr:
-    return 1 / (1 + (2.0 ** (policy.accept_weight - pl.col("weight"))))
+    return described.filter(in_band & ~forbidden).drop("accepted", "refused")
 
 
 # --- why records are one person ---------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 from pydantic import Field
 
-from linkage.candidates import RECORD_COLUMNS, CandidatePolicy, Candidates, find_candidates
+from linkage.candidates import RECORD_COLUMNS, CandidatePolicy, Candidates, find_candidates, place_pairs
 from linkage.classes import ClassModel, choose_threshold, count_patterns, fit_classes
 from linkage.comparisons import COMPARISONS, RECORD, UNKNOWN, token_columns
 from linkage.groups import group_records
@@ -71,12 +71,15 @@ def score_records(
     *,
     records: pl.DataFrame | None = None,
     model: ClassModel | None = None,
+    together: pl.DataFrame | None = None,
 ) -> Scored:
     """Scores every candidate pair, and every pair inside a group that possible links hold together.
 
     ``match_keys`` and ``records`` are as for :func:`linkage.candidates.find_candidates`; ``encodings`` has
     ``partner_id``, ``person_ref`` and the columns of tokens. A record without an encoding is compared with nothing.
-    With ``model`` the pairs are scored by it; without, one is fitted to them.
+    With ``model`` the pairs are scored by it; without, one is fitted to them. ``together`` (``partner_id``,
+    ``person_ref``, ``other_partner_id``, ``other_person_ref``) are pairs that people decided to be one person: their
+    groups are compared whole, so that what forbids them is seen.
     """
     candidates = find_candidates(match_keys, policy.candidates, records=records)
     tokens = candidates.records.join(
@@ -97,7 +100,7 @@ def score_records(
         )
     scored = _weigh(codes, model)
     threshold = choose_threshold(scored["probability"].to_numpy(), np.ones(scored.height))
-    more = _uncompared(scored, policy)
+    more = _uncompared(scored, place_pairs(candidates.records, together), policy)
     if more.height:
         scored = pl.concat([scored, _weigh(compare(more), model, odds=UNSOUGHT)]).sort("left", "right")
     return Scored(candidates.records, candidates.unlinkable, candidates.alarms, scored, model, threshold)
@@ -162,13 +165,12 @@ def _weigh(codes: pl.DataFrame, model: ClassModel, *, odds: float = 1.0) -> pl.D
     ).select("left", "right", *names, "probability", "forbidden")
 
 
-def _uncompared(scored: pl.DataFrame, policy: ScorePolicy) -> pl.DataFrame:
-    """Pairs inside a group of possible links that are not among the candidates."""
-    groups = group_records(scored.filter(pl.col("probability") >= policy.lax))
+def _uncompared(scored: pl.DataFrame, decided: pl.DataFrame, policy: ScorePolicy) -> pl.DataFrame:
+    """Pairs inside a group of possible links and decided pairs that are not among the candidates."""
+    possible = scored.filter(pl.col("probability") >= policy.lax).select("left", "right")
+    groups = group_records(pl.concat([possible, decided.select("left", "right")]))
     sizes = groups.group_by("group").agg(records=pl.len())
-    members = groups.join(
-        sizes.filter(pl.col("records").is_between(3, policy.most_in_group)).select("group"), on="group"
-    )
+    members = groups.join(sizes.filter(pl.col("records") <= policy.most_in_group).select("group"), on="group")
     return (
         members.join(members, on="group", suffix="_other")
         .filter(pl.col(RECORD) < pl.col(f"{RECORD}_other"))

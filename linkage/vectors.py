@@ -44,7 +44,9 @@ def compare_pairs(encodings: pl.DataFrame, pairs: pl.DataFrame, engine: Engine) 
             pl.col(RECORD).cast(pl.Int64),
             FILE,
             *(
-                pl.col(name).list.eval((pl.element() & _HALF).cast(pl.Int32)) if name in list_columns() else pl.col(name)
+                pl.col(name).list.eval((pl.element() & _HALF).cast(pl.Int32))
+                if name in list_columns()
+                else pl.col(name)
                 for name in token_columns()
             ),
         )
@@ -59,9 +61,11 @@ def duckdb_engine(*, memory: str = "1500MB", scratch: Path | None = None) -> Eng
     from splink import DuckDBAPI
 
     def run(records: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
-        config = {"memory_limit": memory, "temp_directory": "" if scratch is None else str(scratch)}
-        with duckdb.connect(config=config) as connection:
-            answer = _predict(DuckDBAPI(connection=connection), "duckdb", records.to_arrow(), pairs, pl.DataFrame.to_arrow)
+        with duckdb.connect() as connection:
+            connection.execute("set memory_limit = $1", [memory])
+            connection.execute("set temp_directory = $1", ["" if scratch is None else str(scratch)])
+            api = DuckDBAPI(connection=connection)
+            answer = _predict(api, "duckdb", records.to_arrow(), pairs, pl.DataFrame.to_arrow)
             wanted = ", ".join(f"{WEIGHT}{comparison.name}" for comparison in COMPARISONS)
             return _codes(connection.sql(f"select record_l, record_r, {wanted} from {answer.physical_name}").pl())
 
@@ -89,8 +93,8 @@ def spark_engine(session: "SparkSession") -> Engine:
 def _predict(api: Any, engine: str, records: Any, pairs: pl.DataFrame, table: Callable[[pl.DataFrame], Any]) -> Any:
     from splink import Linker
 
-    logging.getLogger("splink").setLevel(logging.WARNING)
     linker = Linker(api.register(records), splink_settings(engine))
+    logging.getLogger("splink").setLevel(logging.WARNING)  # a Linker sets it to tell of every step
     blocked = pairs.select(
         join_key_l=pl.col("left").cast(pl.Int64), join_key_r=pl.col("right").cast(pl.Int64), match_key=pl.lit("0")
     )

@@ -18,12 +18,10 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
 
 from linkage.decisions import PAIR_COLUMNS, SAME, canonical, join_present, resolve_decisions
-from linkage.match import LinkPolicy, link_records
 from linkage.review import Record, Tie, describe_pairs, find_chain, find_ties
 from pipeline.files import open_private
-from pipeline.release_steps import make_link_policy
 from protocol.errors import LinkarmsError, NotYet
-from protocol.model import Agreement
+from warehouse.linkage_store import read_latest_run, read_scored_pairs
 from warehouse.reidentification import (
     known_references,
     read_request,
@@ -37,7 +35,6 @@ from warehouse.review_store import (
     find_records,
     read_decision_log,
     read_decisions,
-    read_keys_of,
     read_pair,
     read_partings,
     read_person_of,
@@ -165,7 +162,7 @@ _REFUSED = {
 }
 
 
-def explain(conn: Connection, agreement: Agreement, names: tuple[str, ...], audience: str | None) -> Explanation:
+def explain(conn: Connection, names: tuple[str, ...], audience: str | None) -> Explanation:
     """Why the records of one person are one (one name, or two records of one person), or why two persons are two.
 
     ``names`` are one or two ids in the grant ``audience``'s pool, or beginnings of records' pseudonyms.
@@ -173,8 +170,7 @@ def explain(conn: Connection, agreement: Agreement, names: tuple[str, ...], audi
     persons = [find_person(conn, name, audience) for name in names]
     ids = list(dict.fromkeys(person for person, _ in persons))
     members = read_records_of(conn, ids)
-    policy = make_link_policy(agreement)
-    described = _describe(conn, ids, policy)
+    described = _describe(conn, ids)
     decided = resolve_decisions(read_decisions(conn))
     records = {person: _records(members.filter(pl.col("person_id") == person)) for person in ids}
     if len(ids) == 1:
@@ -197,9 +193,11 @@ def explain(conn: Connection, agreement: Agreement, names: tuple[str, ...], audi
     )
 
 
-def _describe(conn: Connection, persons: list[str], policy: LinkPolicy) -> pl.DataFrame:
-    """All pairs of the persons' records that share a token, in words."""
-    return describe_pairs(link_records(read_keys_of(conn, persons, policy.largest_block), policy), policy)
+def _describe(conn: Connection, persons: list[str]) -> pl.DataFrame:
+    """All pairs of the persons' records that the latest run scored, in words."""
+    run = read_latest_run(conn)
+    threshold = 0.5 if run is None else float(run.parameters["threshold"])
+    return describe_pairs(read_scored_pairs(conn, persons), threshold)
 
 
 def _records(members: pl.DataFrame) -> tuple[Record, ...]:
@@ -249,7 +247,7 @@ def _tell_apart(
         for _, when in read_partings(conn, *persons)
     ]
     if across.is_empty():
-        told.append("No record of the one shares a match key with a record of the other.")
+        told.append("No record of the one is anything like a record of the other.")
         return told
     refused = [reason for reason in across["refused"].unique(maintain_order=True) if reason is not None]
     told += [_REFUSED[reason] for reason in refused[:1]]
@@ -264,10 +262,10 @@ def _tell_apart(
 
 
 def tell_thresholds(parameters: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    """The numbers among a run's parameters by name, ``accept weight``, ``6.0``."""
+    """The numbers among a run's parameters by name, ``threshold``, ``0.51``; those of the model are left out."""
     found: list[tuple[str, str]] = []
     for name, value in parameters.items():
-        if name == "latest_decision":
+        if name in ("latest_decision", "model"):
             continue
         if isinstance(value, Mapping):
             found += tell_thresholds(value)

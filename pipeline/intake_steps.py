@@ -13,7 +13,8 @@ The working folder ``work/<submission id>/`` is readable by this account alone:
 ``accepted/``       rows that passed, typed, one Parquet file a table sealed
 ``checked.json``    counts and findings                               -
 ``pool/``           pool-ready rows, one Parquet file a table         keyed pseudonyms
-``match_keys``      tokens for linkage, one Parquet file              keyed pseudonyms
+``match_keys``      tokens for finding pairs, one Parquet file        keyed pseudonyms
+``encodings``       tokens for comparing them, one Parquet file       keyed pseudonyms
 =================== ================================================= =====================
 
 All of it is gone once the submission is loaded or refused.
@@ -92,6 +93,7 @@ _log = logging.getLogger(__name__)
 SUBMISSION = "submission.json"
 CHECKED = "checked.json"
 MATCH_KEYS = "match_keys.parquet"
+ENCODINGS = "encodings.parquet"
 UNREAD = "unread"
 """Stands for the period of a submission that could not be read so far as to know it."""
 
@@ -581,6 +583,7 @@ def _pseudonymise(submission_id: str, settings: Settings, now: datetime) -> dict
         )
         _write_frames(folder / "pool", made.tables)
         write_json(folder / "pseudonymised.json", {"key_id": made.key_id, "scheme": made.scheme})
+        _write_frame(folder / ENCODINGS, made.encodings)
         # Written last: its presence says that everything else is there.
         _write_frame(folder / MATCH_KEYS, made.match_keys)
     remove_folder(folder / "accepted")
@@ -609,7 +612,7 @@ def _load(submission_id: str, settings: Settings, now: datetime) -> dict[str, An
     receipt = _receipt(submission, partner, agreement, settings)
     checked = read_json(folder / CHECKED)
     counts = {table: TableCounts(**count) for table, count in checked["counts"].items()}
-    tables, match_keys, key_id = _read_pool(folder, agreement, settings, now)
+    tables, match_keys, encodings, key_id = _read_pool(folder, agreement, settings, now)
     result = load_into_warehouse(
         open_engine(settings),
         replace(submission.record, rows_version=checked["rows_version"]),
@@ -621,6 +624,7 @@ def _load(submission_id: str, settings: Settings, now: datetime) -> dict[str, An
             for table, count in counts.items()
         },
         key_id=key_id,
+        encodings=encodings,
         now=now,
     )
     channel = open_channel(settings, partner)
@@ -634,18 +638,20 @@ def _load(submission_id: str, settings: Settings, now: datetime) -> dict[str, An
 
 def _read_pool(
     folder: Path, agreement: Agreement, settings: Settings, now: datetime
-) -> tuple[dict[str, pl.DataFrame], pl.DataFrame, str]:
-    """Pool-ready frames, match keys and the id of their keys; renewed where keys were rotated since they were made."""
+) -> tuple[dict[str, pl.DataFrame], pl.DataFrame, pl.DataFrame, str]:
+    """Pool-ready frames, match keys, encodings and the id of their keys; renewed where keys were rotated since they
+    were made."""
     from pseudonymise.rotation import renew_submission
 
     tables, match_keys = _read_frames(folder / "pool"), pl.read_parquet(folder / MATCH_KEYS)
+    encodings = pl.read_parquet(folder / ENCODINGS)
     made_with = str(read_json(folder / "pseudonymised.json")["key_id"])
     with open_engine(settings).connect() as conn:
         recorded = read_key_id(conn)
         if recorded is None or recorded == made_with:
-            return tables, match_keys, made_with
+            return tables, match_keys, encodings, made_with
         keys = open_keys_in_force(conn, settings, now=now)
-    return *renew_submission(tables, match_keys, agreement.contract, keys, made_with), keys.key_id
+    return *renew_submission(tables, match_keys, encodings, agreement.contract, keys, made_with), keys.key_id
 
 
 def _already_decided(submission_id: str, settings: Settings, now: datetime) -> dict[str, Any] | None:

@@ -120,7 +120,7 @@ def rotate_outer(settings: Settings, owner_url: str, *, by: str, reason: str, no
         KeyUnavailable: the keys are not the warehouse's, or not in a file.
         NotYet: somebody keeps a relation locked; run it again.
     """
-    from pseudonymise.rotation import make_renewer
+    from pseudonymise.rotation import make_encoding_renewer, make_renewer
 
     agreement = read_agreement(settings)
     with locked(settings.lock("keys")), _owner(owner_url) as owner:
@@ -137,6 +137,7 @@ def rotate_outer(settings: Settings, owner_url: str, *, by: str, reason: str, no
                     conn,
                     agreement,
                     make_renewer(leading, before),
+                    make_encoding_renewer(leading, before),
                     before=before,
                     after=leading.key_id,
                     actor=by,

@@ -5,12 +5,10 @@ one transaction, and the files of a release are written under a temporary name a
 """
 
 import hashlib
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 import polars as pl
 from sqlalchemy import Connection, text
@@ -23,60 +21,30 @@ from evidence.release import prepare_draft, read_current_release, read_figures, 
 from evidence.release import publish as publish_release
 from evidence.release import withdraw as withdraw_release
 from evidence.repeats import explain_unmarkable, mark_repeats
-from linkage.cluster import ClusterPolicy, cluster_records
-from linkage.decisions import join_present, lift_splits, resolve_decisions
-from linkage.match import KeyRule, LinkPolicy, link_records
-from linkage.match import Kind as KeyKind
-from linkage.registry import assign_persons, find_separations
-from linkage.review import find_in_doubt
+from pipeline.linking import METHOD, link_snapshot
 from pipeline.resources import SOFTWARE_VERSION, open_engine, open_keys_in_force, read_agreement
 from pipeline.settings import Settings
 from protocol.errors import LinkarmsError
 from protocol.model import Agreement
 from warehouse.audit import record_event
 from warehouse.linkage_store import (
-    LinkageRun,
-    read_match_keys,
-    read_membership,
     read_persons,
-    read_records,
     read_run,
-    read_splits,
     write_marks,
     write_published_ids,
-    write_registry_update,
 )
 from warehouse.loading import erase_submission, purge_superseded
-from warehouse.review_store import read_decisions, write_review
 from warehouse.rotation import LINKAGE_LOCK
 from warehouse.snapshot import Snapshot, close_snapshot, present_snapshot, read_snapshot, snapshot_digest, take_snapshot
 
 if TYPE_CHECKING:
     from pseudonymise.keys import KeyRing
 
-METHOD = "match-keys/1"
 PIPELINE = "pipeline"
 """Who did it, in the audit trail, where no person did."""
 
 
 # --- link and mark ----------------------------------------------------------------------------------------------------
-
-
-def make_link_policy(agreement: Agreement) -> LinkPolicy:
-    """How pairs are judged: the match keys that pseudonymisation makes, and what the partners vouch for."""
-    from pseudonymise.match_keys import MATCH_KEYS
-
-    rules = tuple(
-        KeyRule(
-            name=key.name,
-            kind=KeyKind(key.kind.value),
-            fields=key.fields,
-            unless_differs=key.unless_differs,
-        )
-        for key in MATCH_KEYS
-    )
-    vouching = tuple(sorted(partner.id for partner in agreement.partners if partner.duplicate_free))
-    return LinkPolicy(keys=rules, duplicate_free=vouching)
 
 
 def link_and_mark(
@@ -109,7 +77,7 @@ def link_and_mark(
         everything = take_snapshot(conn, in_force or periods, None, now)
         snapshot = take_snapshot(conn, periods or in_force, partners, now)
         linkage_run = f"{run_id}/{snapshot.id}"
-        _link(conn, everything, snapshot, agreement, linkage_run, keys, now)
+        link_snapshot(conn, everything, snapshot, agreement, linkage_run, keys, now)
         if everything.id != snapshot.id:
             # The published release or a draft may be over everything: then it stays open for them.
             with suppress(LinkarmsError):
@@ -149,64 +117,6 @@ def _choose_partners(agreement: Agreement, leave_out: Sequence[str], reason: str
 def _periods_in_force(conn: Connection) -> list[str]:
     rows = conn.execute(text("select distinct period from facts.in_force_submission_table order by period"))
     return [row.period for row in rows]
-
-
-def _link(
-    conn: Connection,
-    everything: Snapshot,
-    snapshot: Snapshot,
-    agreement: Agreement,
-    run_id: str,
-    keys: "KeyRing",
-    now: datetime,
-) -> None:
-    if read_run(conn, run_id) is not None:
-        return
-    policy = make_link_policy(agreement)
-    cluster_policy = ClusterPolicy()
-    records = read_records(conn, everything.id)
-    membership = read_membership(conn).with_columns(pl.col("person_created_at").dt.replace_time_zone("UTC"))
-    links = link_records(read_match_keys(conn, everything.id), policy, records=records)
-    log = read_decisions(conn)
-    decided = resolve_decisions(log)
-    parted = lift_splits(read_splits(conn), decided, membership)
-    clusters = cluster_records(
-        links,
-        cluster_policy,
-        apart=pl.concat([decided.apart, find_separations(parted, membership)]),
-        together=join_present(decided.together, links.records),
-    )
-    update = assign_persons(clusters.members, membership, uuid4, now)
-    alarms = Counter([*links.alarms["alarm"], *clusters.alarms["alarm"]])
-    alarms["decision_conflict"] += decided.contradicted.height
-    in_doubt = find_in_doubt(links, policy)
-    counts = {
-        "records": records.height,
-        "unlinkable": links.unlinkable.height,
-        "persons": update.membership["person_id"].n_unique(),
-        "created": len(update.created),
-        "merged": len(update.merged),
-        "split": len(update.split),
-        "alarms": alarms.total(),
-        **{f"alarms_{alarm}": count for alarm, count in sorted(alarms.items())},
-        "decided_same": decided.together.height,
-        "decided_different": decided.apart.height,
-        **{f"refused_{reason}": count for reason, count in clusters.refused_links.items()},
-    }
-    run = LinkageRun(
-        run_id=run_id,
-        snapshot_id=snapshot.id,
-        method=METHOD,
-        parameters={
-            "links": policy.model_dump(mode="json"),
-            "clusters": cluster_policy.model_dump(mode="json"),
-            "key_id": keys.key_id,
-            "latest_decision": log["decision_id"].max() or 0,
-        },
-        counts=counts,
-    )
-    write_registry_update(conn, run, update.membership, update.events, now)
-    write_review(conn, run_id, everything.id, in_doubt, decided.answered)
 
 
 def _publish_ids(conn: Connection, snapshot: Snapshot, agreement: Agreement, keys: "KeyRing") -> None:

@@ -26,9 +26,8 @@ before left: a token's 64 bits are padded by zeros, a filter's bits are permuted
 examples that were computed by another program.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -45,6 +44,8 @@ Blocks = npt.NDArray[np.uint64]
 """Blocks of 128 bits: one row each, two columns."""
 
 PURPOSE = "encoding"
+BLOCK = "block"
+"""Field of the subkeys under which blocks are encrypted."""
 
 FILTER_BITS = 128
 """Bits of a Bloom filter."""
@@ -178,6 +179,30 @@ def encode_outer(inner: pl.DataFrame, key_ring: KeyRing) -> pl.DataFrame:
     return pl.DataFrame(columns, schema=encoding_schema())
 
 
+def encode_further(encodings: pl.DataFrame, added_keys: tuple[str, ...]) -> pl.DataFrame:
+    """Stored encodings after keys were added to K2's chain, as :func:`encode_persons` would make them now; their
+    ``person_ref`` stays. ``added_keys`` are the subkeys of the added keys, the oldest first."""
+    layers = [_Later(key) for key in added_keys]
+    columns: list[pl.Series] = [encodings["person_ref"]]
+    for tokens in TOKEN_SETS:
+        if tokens.is_filter:
+            halves = [encodings[f"{tokens.name}_{half}"] for half in ("low", "high")]
+            there = halves[0].is_not_null().to_numpy()
+            packed = np.stack([half.fill_null(0).to_numpy() for half in halves], axis=1).astype("<i8")
+            bits = np.unpackbits(packed.view(np.uint8), axis=1, bitorder="little").astype(np.bool_)
+            for layer in layers:
+                bits = layer.permute(bits)
+            columns += _filter_columns(tokens.name, bits, there)
+        else:
+            lists = encodings[tokens.name]
+            counts = lists.list.len().fill_null(0).cast(pl.Int64).to_numpy()
+            values = lists.drop_nulls().explode().drop_nulls().to_numpy().astype(np.int64)
+            for layer in layers:
+                values = layer.close(values)
+            columns.append(_list_of_tokens(tokens.name, counts, values))
+    return pl.DataFrame(columns, schema=encoding_schema())
+
+
 def _check(normal: pl.DataFrame, person_ref: pl.Series) -> None:
     if tuple(normal.columns) != NORMAL_FIELDS or normal.height != len(person_ref):
         raise DefectFound("the encoding needs the normal record, one row per person_ref")
@@ -209,7 +234,7 @@ class _Inner:
         self._rows = rows
         self._value_key = key_ring.inner_subkey(purpose=PURPOSE, field="value")
         self._salt_key = key_ring.inner_subkey(purpose=PURPOSE, field="salt")
-        self._cipher = _cipher(key_ring.inner_subkey(purpose=PURPOSE, field="block"))
+        self._cipher = _cipher(key_ring.inner_subkey(purpose=PURPOSE, field=BLOCK))
         self._values: dict[tuple[str, str, str], _Coded] = {}
         self._salts: dict[tuple[str, ...], _Coded] = {}
 
@@ -269,15 +294,15 @@ def _hash(messages: pl.Series, key: str) -> Blocks:
 
 def _places(cells: pl.Series, distinct: pl.Series) -> npt.NDArray[np.int64]:
     """The place of each cell in ``distinct``; -1 where it is null."""
-    looked_up = cells.alias("value").to_frame().join(
-        distinct.alias("value").to_frame().with_row_index("place"), on="value", how="left", maintain_order="left"
+    looked_up = (
+        cells.alias("value")
+        .to_frame()
+        .join(distinct.alias("value").to_frame().with_row_index("place"), on="value", how="left", maintain_order="left")
     )
     return looked_up["place"].cast(pl.Int64).fill_null(-1).to_numpy()
 
 
-def _distinct_by_row(
-    rows: npt.NDArray[np.int64], blocks: Blocks, height: int
-) -> tuple[npt.NDArray[np.int64], Blocks]:
+def _distinct_by_row(rows: npt.NDArray[np.int64], blocks: Blocks, height: int) -> tuple[npt.NDArray[np.int64], Blocks]:
     """Blocks by row, each once, in an order that says nothing of where they come from."""
     # One sort of one number: the row, and of the block as many bits as there is room for.
     room = np.uint64(64 - max(1, int(height).bit_length()))
@@ -288,7 +313,6 @@ def _distinct_by_row(
     return np.bincount(rows[new], minlength=height).astype(np.int64), blocks[new]
 
 
-@cache
 def _itself(text: str) -> tuple[str, ...]:
     return (text,)
 
@@ -310,7 +334,12 @@ def _letter_pairs(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(marked[place : place + 2] for place in range(len(marked) - 1)))
 
 
-_VARIANTS = {"itself": _itself, "deletions": _deletions, "masks": _masks, "letter_pairs": _letter_pairs}
+_VARIANTS: dict[str, Callable[[str], tuple[str, ...]]] = {
+    "itself": _itself,
+    "deletions": _deletions,
+    "masks": _masks,
+    "letter_pairs": _letter_pairs,
+}
 
 
 # --- the outer layer --------------------------------------------------------------------------------------------------
@@ -320,7 +349,7 @@ class _Outer:
     """The custodian's layer."""
 
     def __init__(self, key_ring: KeyRing) -> None:
-        keys = key_ring.outer_subkeys(purpose=PURPOSE, field="block")
+        keys = key_ring.outer_subkeys(purpose=PURPOSE, field=BLOCK)
         self._first = _cipher(keys[0])
         self._later = [_Later(key) for key in keys[1:]]
 

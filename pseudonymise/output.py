@@ -24,6 +24,7 @@ from protocol.pool import (
     pool_columns,
     row_domain,
 )
+from pseudonymise.encoding import encode_persons, encoding_schema
 from pseudonymise.keys import KeyRing
 from pseudonymise.match_keys import MATCH_KEY_COLUMNS, build_match_keys
 from pseudonymise.normalise import SCHEME, normalise, normalise_birth_year, postcode_district
@@ -52,6 +53,8 @@ class Pseudonymised:
     and ``_deleted`` where the submission is a delta."""
     match_keys: pl.DataFrame
     """``person_ref``, ``key_name``, ``token`` (see :mod:`pseudonymise.match_keys`)."""
+    encodings: pl.DataFrame
+    """``person_ref`` and the tokens that scoring compares (see :mod:`pseudonymise.encoding`)."""
     counts: Mapping[str, int]
     """Counts for the log and the receipt: ``persons``, ``persons_without_match_key``, ``persons_not_to_link``,
     ``match_keys``, and ``rows.<table>``."""
@@ -71,18 +74,19 @@ def pseudonymise_tables(
     *,
     as_of: date | None = None,
 ) -> Pseudonymised:
-    """Pool-ready frames and match keys of one partner's accepted tables.
+    """Pool-ready frames, match keys and encodings of one partner's accepted tables.
 
     ``accepted`` has typed frames by the agreed table's name, with the agreed columns and, for a delta, ``_delete``
     (true for a row to be deleted by its key). ``as_of`` is the extract's date: a date of birth after it is missing;
     without it, none is too late (the check before holds such rows back).
-    A person with ``do_not_link`` = ``yes`` is in the tables and has no match keys, and neither has a deleted one.
+    A person with ``do_not_link`` = ``yes`` is in the tables and has no match keys and no encoding, and neither has a deleted one.
 
     The same input gives the same frames. Raises DefectFound where a frame is not as the contract says; no message
     shows a value.
     """
     tables: dict[str, pl.DataFrame] = {}
     keys: list[pl.DataFrame] = [pl.DataFrame(schema=MATCH_KEY_COLUMNS)]
+    encodings: list[pl.DataFrame] = [pl.DataFrame(schema=encoding_schema())]
     counts = {"persons": 0, "persons_without_match_key": 0, "persons_not_to_link": 0, "match_keys": 0}
     maker = _Maker(contract, partner_id, key_ring)
     for name, frame in accepted.items():
@@ -102,14 +106,21 @@ def pseudonymise_tables(
             linked = living & ~not_to_link
             rows = frame.filter(linked)
             refs = tables[name][PERSON_REF].filter(linked)
-            made = build_match_keys(normalise(rows, identifiers, as_of), refs, key_ring)
+            normal = normalise(rows, identifiers, as_of)
+            made = build_match_keys(normal, refs, key_ring)
             keys.append(made)
+            encodings.append(encode_persons(normal, refs, key_ring))
             counts["persons"] += int(living.sum())
             counts["persons_not_to_link"] += int(not_to_link.sum())
             counts["persons_without_match_key"] += rows.height - made[PERSON_REF].n_unique()
             counts["match_keys"] += made.height
     return Pseudonymised(
-        tables=tables, match_keys=pl.concat(keys), counts=counts, scheme=SCHEME, key_id=key_ring.key_id
+        tables=tables,
+        match_keys=pl.concat(keys),
+        encodings=pl.concat(encodings),
+        counts=counts,
+        scheme=SCHEME,
+        key_id=key_ring.key_id,
     )
 
 
@@ -176,9 +187,7 @@ def derive_person_refs(local_numbers: pl.Series, partner_id: str, key_ring: KeyR
     """The ``person_ref`` of each of a partner's own client numbers, in order: what the pool has in the place of it.
     Null where the number is missing."""
     frame = pl.DataFrame({"local_number": local_numbers.cast(pl.String)})
-    return _derive_pseudonyms(frame, "person reference", PERSON_REF, partner_id, ("local_number",), key_ring).alias(
-        PERSON_REF
-    )
+    return _derive_pseudonyms(frame, PERSON_DOMAIN, partner_id, ("local_number",), key_ring).alias(PERSON_REF)
 
 
 def _derive_pseudonyms(

@@ -19,6 +19,8 @@ from protocol.pool import (
     pool_columns,
     row_domain,
 )
+from pseudonymise.encoding import BLOCK, encode_further
+from pseudonymise.encoding import PURPOSE as ENCODING_PURPOSE
 from pseudonymise.keys import KeyRing
 from pseudonymise.tokens import renew
 
@@ -36,10 +38,28 @@ def make_renewer(key_ring: KeyRing, before: str) -> Callable[[PseudonymDomain, p
     return renew_column
 
 
+def make_encoding_renewer(key_ring: KeyRing, before: str) -> Callable[[pl.DataFrame], pl.DataFrame]:
+    """A function that renews stored encodings, made when the ring had the id ``before``; raises as
+    :func:`make_renewer` does."""
+    renew_column = make_renewer(key_ring, before)
+    added = key_ring.outer_subkeys(purpose=ENCODING_PURPOSE, field=BLOCK, above=before)
+
+    def renew_encodings(encodings: pl.DataFrame) -> pl.DataFrame:
+        renewed = encode_further(encodings, added)
+        return renewed.with_columns(renew_column(PERSON_DOMAIN, renewed[PERSON_REF]))
+
+    return renew_encodings
+
+
 def renew_submission(
-    tables: Mapping[str, pl.DataFrame], match_keys: pl.DataFrame, contract: Contract, key_ring: KeyRing, before: str
-) -> tuple[dict[str, pl.DataFrame], pl.DataFrame]:
-    """Pool-ready frames and match keys of one submission (see :class:`pseudonymise.output.Pseudonymised`) that were
+    tables: Mapping[str, pl.DataFrame],
+    match_keys: pl.DataFrame,
+    encodings: pl.DataFrame,
+    contract: Contract,
+    key_ring: KeyRing,
+    before: str,
+) -> tuple[dict[str, pl.DataFrame], pl.DataFrame, pl.DataFrame]:
+    """Pool-ready frames, match keys and encodings of one submission (see :class:`pseudonymise.output.Pseudonymised`) that were
     made when the ring had the id ``before``, as they would be made now. Raises KeyUnavailable as
     :func:`make_renewer` does."""
     renew_column = make_renewer(key_ring, before)
@@ -59,4 +79,8 @@ def renew_submission(
         for (key_name,), keys in match_keys.group_by("key_name", maintain_order=True)
     ]
     made = pl.concat(tokens) if tokens else match_keys
-    return renewed, made.with_columns(renew_column(PERSON_DOMAIN, made[PERSON_REF]))
+    return (
+        renewed,
+        made.with_columns(renew_column(PERSON_DOMAIN, made[PERSON_REF])),
+        make_encoding_renewer(key_ring, before)(encodings),
+    )

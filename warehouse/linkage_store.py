@@ -4,7 +4,7 @@ All functions work in the caller's transaction; rows are written by COPY into a 
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -19,7 +19,7 @@ from warehouse.audit import record_event
 from warehouse.loading import ACTOR
 from warehouse.roles import driver
 from warehouse.snapshot import link_query, open_clients_query, rows_query
-from warehouse.transfer import Schema, copy_in, copy_out_all
+from warehouse.transfer import Schema, copy_in, copy_out_all, unpack_frame
 
 MATCH_KEY_SCHEMA: Schema = {"partner_id": pl.String, "person_ref": pl.String, "key_name": pl.String, "token": pl.String}
 RECORD_SCHEMA: Schema = {"partner_id": pl.String, "person_ref": pl.String}
@@ -64,6 +64,41 @@ def read_match_keys(conn: Connection, snapshot_id: str) -> pl.DataFrame:
     return copy_out_all(conn, query, MATCH_KEY_SCHEMA)
 
 
+def read_encodings(conn: Connection, snapshot_id: str) -> pl.DataFrame:
+    """Encodings of the snapshot's client records: ``partner_id``, ``person_ref``, and the columns that were packed;
+    sorted.
+
+    A record has the tokens of all its rows in the snapshot, as it has their match keys; of its filters those of the
+    latest row that has any. Clients who must not be linked have none here.
+    """
+    parts = conn.execute(
+        text(
+            "select e.partner_id, e.content from governance.snapshot_table t join linkage.encoding e using"
+            " (submission_id) where t.snapshot_id = :id and t.table_name = 'person' order by t.ord, e.part"
+        ),
+        {"id": snapshot_id},
+    )
+    frames = [unpack_frame(bytes(content)).with_columns(partner_id=pl.lit(partner)) for partner, content in parts]
+    if not frames:
+        return pl.DataFrame(schema=RECORD_SCHEMA)
+    stored = pl.concat(frames).join(read_records(conn, snapshot_id), on=list(RECORD_SCHEMA), how="semi")
+    # Most rows of a later period say what the earlier said, and most records have one row.
+    stored = stored.unique(keep="last", maintain_order=True)
+    once = pl.struct(*RECORD_SCHEMA).is_unique()
+    merged = (
+        stored.filter(~once)
+        .group_by(*RECORD_SCHEMA, maintain_order=True)
+        .agg(
+            pl.col(name).explode().drop_nulls().unique()
+            if isinstance(kind, pl.List)
+            else pl.col(name).drop_nulls().last()
+            for name, kind in stored.schema.items()
+            if name not in RECORD_SCHEMA
+        )
+    )
+    return pl.concat([stored.filter(once).select(merged.columns), merged]).sort(*RECORD_SCHEMA)
+
+
 def read_records(conn: Connection, snapshot_id: str) -> pl.DataFrame:
     """The snapshot's client records that may be linked, with match keys or without: partner_id, person_ref; sorted."""
     query = sql.SQL(
@@ -99,6 +134,12 @@ def read_run(conn: Connection, run_id: str) -> LinkageRun | None:
         {"id": run_id},
     ).one_or_none()
     return None if row is None else LinkageRun(*row)
+
+
+def read_latest_run(conn: Connection) -> LinkageRun | None:
+    """The run that changed the registry last; None before the first."""
+    run_id = conn.scalar(text("select run_id from linkage.run order by seq desc limit 1"))
+    return None if run_id is None else read_run(conn, run_id)
 
 
 def read_splits(conn: Connection) -> pl.DataFrame:
@@ -238,6 +279,37 @@ def write_registry_update(
         conn, ACTOR, "linkage.recorded", run.run_id, {"snapshot": run.snapshot_id, "moved": moved, "left": left}
     )
     return moved + left
+
+
+PAIR_SCHEMA: Schema = {
+    "partner_id": pl.String,
+    "person_ref": pl.String,
+    "other_partner_id": pl.String,
+    "other_person_ref": pl.String,
+    "levels": pl.String,
+    "probability": pl.Float64,
+    "forbidden": pl.String,
+}
+
+
+def write_scored_pairs(conn: Connection, pairs: pl.DataFrame) -> int:
+    """Record the pairs that a run scored (columns of :data:`PAIR_SCHEMA`) in the place of the earlier run's."""
+    conn.execute(text("delete from linkage.scored_pair"))
+    return copy_in(conn, "linkage", "scored_pair", pairs.select(*PAIR_SCHEMA))
+
+
+def read_scored_pairs(conn: Connection, persons: Sequence[str] | None = None) -> pl.DataFrame:
+    """The pairs that the latest run scored, those within and between ``persons`` alone where given; sorted."""
+    of = sql.SQL("(select partner_id, person_ref from linkage.membership where person_id = any({}::uuid[]))").format(
+        sql.Literal(list(persons or ()))
+    )
+    both = sql.SQL("where (partner_id, person_ref) in {of} and (other_partner_id, other_person_ref) in {of}")
+    where = sql.SQL("").format() if persons is None else both.format(of=of)
+    query = sql.SQL(
+        "select partner_id, person_ref, other_partner_id, other_person_ref, levels, probability, forbidden"
+        " from linkage.scored_pair {where} order by 1, 2, 3, 4"
+    ).format(where=where)
+    return copy_out_all(conn, query, PAIR_SCHEMA)
 
 
 def write_published_ids(conn: Connection, audience: str, frame: pl.DataFrame) -> int:

@@ -27,7 +27,7 @@ from warehouse.audit import record_event
 from warehouse.lookups import count_separations, read_key_id
 from warehouse.plan import facts_columns, facts_tables
 from warehouse.schema.facts import PLATFORM_COLUMNS, SCHEMA
-from warehouse.transfer import copy_in
+from warehouse.transfer import copy_in, pack_frame
 
 FACTS_LOCK = 0x11A5_0002
 """Advisory lock: shared by those who read sets of rows (snapshots), exclusive for those who delete rows."""
@@ -192,6 +192,7 @@ def load_submission(
     *,
     counts: Mapping[str, TableCount] | None = None,
     key_id: str | None = None,
+    encodings: pl.DataFrame | None = None,
     now: datetime | None = None,
 ) -> LoadResult:
     """Load a checked and pseudonymised submission in one transaction. Loading it again changes nothing.
@@ -201,7 +202,8 @@ def load_submission(
     that is larger than memory. A table that is missing there was not part of the submission and stays as it is, except
     for a nil return, which empties every table of its partner and period. A correction replaces the tables that it
     carries, as a full submission does, and leaves the other tables of the named one in force. ``match_keys`` has the
-    columns ``person_ref``, ``key_name``, ``token`` (32 bytes, or 64 hex characters). ``receipt`` is kept with the
+    columns ``person_ref``, ``key_name``, ``token`` (32 bytes, or 64 hex characters). ``encodings`` has ``person_ref`` and
+    what scoring compares. ``receipt`` is kept with the
     submission. ``counts`` are those of the receipt by table; without them every row loaded counts as received and
     accepted. ``key_id`` names the keys that its pseudonyms were made with. ``now`` is the time to record; the
     database's clock where it is missing.
@@ -224,6 +226,8 @@ def load_submission(
         _check_keys(conn, key_id)
         rows = {name: _load_table(conn, submission, name, frames) for name, frames in tables.items()}
         keys = 0 if match_keys is None else _load_match_keys(conn, submission, match_keys)
+        if encodings is not None:
+            _load_encodings(conn, submission, encodings)
         names = facts_tables(conn) if submission.mode == "nil" else tuple(tables)
         _insert_counts(conn, submission, {name: rows.get(name, 0) for name in names}, counts or {})
         conn.execute(
@@ -309,6 +313,28 @@ def _load_match_keys(conn: Connection, submission: SubmissionRecord, match_keys:
     return copy_in(conn, "linkage", "match_key", (ready(frame) for frame in batches), constants)
 
 
+def _load_encodings(conn: Connection, submission: SubmissionRecord, encodings: pl.DataFrame) -> None:
+    statement = text(
+        "insert into linkage.encoding (submission_id, part, partner_id, persons, content)"
+        " values (:submission, :part, :partner, :persons, :content)"
+    )
+    for part, frame in enumerate(encodings.iter_slices(ENCODINGS_IN_A_PART)):
+        conn.execute(
+            statement,
+            {
+                "submission": submission.submission_id,
+                "part": part,
+                "partner": submission.partner_id,
+                "persons": frame.height,
+                "content": pack_frame(frame),
+            },
+        )
+
+
+ENCODINGS_IN_A_PART = 50_000
+"""About 40 MB: far below what PostgreSQL takes in one value, and no more is in memory at a time."""
+
+
 def _insert_counts(
     conn: Connection, submission: SubmissionRecord, rows: Mapping[str, int], counts: Mapping[str, TableCount]
 ) -> None:
@@ -385,7 +411,8 @@ def erase_submission(conn: Connection, submission_id: str, *, actor: str, reason
     for table in facts_tables(conn):
         statement = f"delete from {SCHEMA}.{quote(table)} where submission_id = :id"  # noqa: S608
         rows += conn.execute(text(statement), {"id": submission_id}).rowcount
-    conn.execute(text("delete from linkage.match_key where submission_id = :id"), {"id": submission_id})
+    for made_of_clients in ("match_key", "encoding"):
+        conn.execute(text(f"delete from linkage.{made_of_clients} where submission_id = :id"), {"id": submission_id})  # noqa: S608
     conn.execute(
         text("update governance.submission set state = 'erased' where submission_id = :id"), {"id": submission_id}
     )
@@ -404,7 +431,8 @@ def purge_superseded(conn: Connection) -> dict[str, int]:
     for table in facts_tables(conn):
         targets = [f"{SCHEMA}.{quote(table)}"]
         if table == "person":
-            targets.append("linkage.match_key")  # keys go with the client records that they were made from
+            # What linkage was given goes with the client records that it was made from.
+            targets += ["linkage.match_key", "linkage.encoding"]
         for target in targets:
             deleted = conn.execute(text(f"delete from {target} where submission_id in ({_IDLE})"), {"table": table})  # noqa: S608
             if deleted.rowcount:

@@ -371,24 +371,6 @@ def read_records_of(conn: Connection, persons: Sequence[str]) -> pl.DataFrame:
     return copy_out_all(conn, query, dict.fromkeys(("partner_id", "person_ref", "person_id", "since_run"), pl.String))
 
 
-def read_keys_of(conn: Connection, persons: Sequence[str], largest_block: int) -> pl.DataFrame:
-    """Match keys of these persons' records: partner_id, person_ref, key_name, token; sorted.
-
-    Without tokens that more than ``largest_block`` records hold: they link nobody, so they explain nothing.
-    """
-    query = sql.SQL(
-        "with held as (select distinct k.partner_id, k.person_ref, k.key_name, k.token from linkage.match_key k"
-        " join linkage.membership m using (partner_id, person_ref) where m.person_id = any({persons}::uuid[])),"
-        " common as (select key_name, token from linkage.match_key"
-        " where (key_name, token) in (select key_name, token from held)"
-        " group by key_name, token having count(distinct (partner_id, person_ref)) > {most})"
-        " select partner_id, person_ref, key_name, token from held"
-        " where (key_name, token) not in (select key_name, token from common) order by 1, 2, 3, 4"
-    ).format(persons=sql.Literal(list(persons)), most=sql.Literal(largest_block))
-    names = ("partner_id", "person_ref", "key_name", "token")
-    return copy_out_all(conn, query, dict.fromkeys(names, pl.String))
-
-
 def read_partings(conn: Connection, one: str, other: str) -> tuple[tuple[str, datetime], ...]:
     """When linkage parted two persons: (cause, time) of each split between them, in order."""
     rows = conn.execute(

@@ -24,7 +24,7 @@ from warehouse.plan import facts_columns, facts_tables
 from warehouse.roles import driver
 from warehouse.schema import facts, metadata
 from warehouse.schema.base import PSEUDONYM
-from warehouse.transfer import copy_in, copy_out_all
+from warehouse.transfer import copy_in, copy_out_all, pack_frame, unpack_frame
 
 LINKAGE_LOCK = "linkarms linkage"
 """Name of the advisory lock under which the registry is changed."""
@@ -180,7 +180,7 @@ def hold_still(conn: Connection, agreement: Agreement) -> None:
     conn.execute(text("select pg_advisory_xact_lock(:key)"), {"key": FACTS_LOCK})
     # A load inserts its submission before it looks which keys are in force, so it is over or has to wait.
     relations = sorted({column.relation for column in pseudonym_columns(conn, agreement)})
-    for relation in [("governance", "submission"), *relations]:
+    for relation in [("governance", "submission"), ("linkage", "encoding"), *relations]:
         statement = sql.SQL("lock table {} in share row exclusive mode").format(sql.Identifier(*relation))
         _run(conn, statement)
 
@@ -189,6 +189,7 @@ def rotate_pseudonyms(
     conn: Connection,
     agreement: Agreement,
     renew: Renew,
+    renew_encodings: Callable[[pl.DataFrame], pl.DataFrame],
     *,
     before: str,
     after: str,
@@ -198,7 +199,7 @@ def rotate_pseudonyms(
     """Renew every stored token and pseudonym in the caller's transaction, and record it: the database's owner alone.
 
     ``renew`` is asked for each domain, chunk by chunk; the new values go back by COPY and no key comes near the
-    database. ``before`` and ``after`` are ids of the key ring, ``k1.<16 hex>-k2.<16 hex>``; rows whose ids differ in
+    database. ``renew_encodings`` is asked for each packed frame of encodings. ``before`` and ``after`` are ids of the key ring, ``k1.<16 hex>-k2.<16 hex>``; rows whose ids differ in
     K1 alone (an earlier one, whose rows are set aside) are renewed as well. Persons, their ids, separations, marks and
     releases keep what they say: all that names a record is renewed with it.
 
@@ -220,11 +221,12 @@ def rotate_pseudonyms(
         raise KeyUnavailable(
             f"The warehouse has rows that were made with the keys {strangers[0]}, which the ring lacks."
         )
+    packed = _repack(conn, renew_encodings)
     columns = pseudonym_columns(conn, agreement)
     # For sorting and joining; it ends with the transaction. A table has up to five columns, each a join of its own.
     conn.execute(text("set local work_mem = '64MB'"))
     distinct = _renew_all(conn, columns, renew)
-    rows = {}
+    rows = {"linkage.encoding": packed}
     for schema, table in sorted({column.relation for column in columns}):
         chosen = [column for column in columns if column.relation == (schema, table)]
         rows[f"{schema}.{table}"] = _replace(conn, chosen)
@@ -247,6 +249,22 @@ def rotate_pseudonyms(
     }
     record_event(conn, actor, "keys.rotated", after, detail)
     return RotationCounts(distinct, rows)
+
+
+def _repack(conn: Connection, renew_encodings: Callable[[pl.DataFrame], pl.DataFrame]) -> int:
+    """Renew every packed frame of encodings, one at a time; returns how many."""
+    parts = conn.execute(text("select submission_id, part from linkage.encoding order by 1, 2")).all()
+    for submission_id, part in parts:
+        key = {"id": submission_id, "part": part}
+        stored = conn.scalar(
+            text("select content from linkage.encoding where submission_id = :id and part = :part"), key
+        )
+        renewed = pack_frame(renew_encodings(unpack_frame(bytes(stored or b""))))
+        conn.execute(
+            text("update linkage.encoding set content = :content where submission_id = :id and part = :part"),
+            {**key, "content": renewed},
+        )
+    return len(parts)
 
 
 def record_key_change(conn: Connection, layer: str, before: str, after: str) -> None:
@@ -312,7 +330,8 @@ def clear_former_rows(conn: Connection, agreement: Agreement) -> None:
 
     ``conn`` is the owner's and in no transaction (AUTOCOMMIT). What the write-ahead log and backups hold stays there.
     """
-    for relation in sorted({column.relation for column in pseudonym_columns(conn, agreement)}):
+    relations = {column.relation for column in pseudonym_columns(conn, agreement)}
+    for relation in sorted({*relations, ("linkage", "encoding")}):
         _run(conn, sql.SQL("vacuum (full, analyze) {}").format(sql.Identifier(*relation)))
 
 

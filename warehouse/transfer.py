@@ -22,6 +22,18 @@ BATCH_ROWS = 50_000
 """Rows that are held as text at one time."""
 
 
+def pack_frame(frame: pl.DataFrame) -> bytes:
+    """A frame as Parquet, for a column of bytes. Tokens are random, so compressing them would gain nothing."""
+    buffer = io.BytesIO()
+    frame.write_parquet(buffer, compression="uncompressed", statistics=False)
+    return buffer.getvalue()
+
+
+def unpack_frame(content: bytes) -> pl.DataFrame:
+    """The frame that :func:`pack_frame` made bytes of."""
+    return pl.read_parquet(io.BytesIO(content))
+
+
 def copy_in(
     conn: Connection,
     schema: str,

@@ -174,7 +174,7 @@ def explain_link(
         raise click.UsageError("Name one person or two.")
     agreement = read_agreement(read_settings(agreement_folder))
     with _engine(login_file).connect() as conn:
-        told = explain(conn, agreement, names, audience)
+        told = explain(conn, names, audience)
 
     def record(entry: tuple[str, str]) -> str:
         return _tell_record(entry, agreement, full=full_refs)

@@ -142,7 +142,7 @@ def _superuser_url(owner_url_file: Path | None, superuser_url_file: Path | None)
 
 
 @warehouse.command(name="custodian")
-@_owner_option
+@owner_option
 @click.argument("login")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="A new file for the login's address.")
 @click.option("--remove", is_flag=True, help="Take the login away; what was decided under it stays.")
@@ -160,7 +160,7 @@ def make_custodian(owner_url_file: Path | None, login: str, out: Path | None, re
 
     if remove == (out is not None):
         raise click.UsageError("Name a file with --out, or --remove the login.")
-    owner = _owner_url(owner_url_file)
+    owner = find_owner_url(owner_url_file)
     with create_engine(owner, poolclass=NullPool).begin() as conn:
         if out is None:
             remove_custodian(conn, login)

@@ -32,15 +32,19 @@ PSEUDONYM = "pseudonym"
 """Where a column's ``info`` says that it holds keyed pseudonyms; see :mod:`warehouse.rotation`."""
 
 
+PACKED = "packed pseudonyms"
+"""Where a column's ``info`` says that it holds a frame of encodings."""
+
+
 def pseudonym(
-    purpose: str | None = None, field: str | None = None, *, field_column: str | None = None
+    purpose: str | None = None, field: str | None = None, *, field_column: str | None = None, packed: bool = False
 ) -> dict[str, Any]:
     """``info`` of a column of keyed pseudonyms: their domain's purpose, and its field or the column that has it.
 
-    Without a purpose, the agreement in force decides. A ``person_ref`` and a facts table's own ``row_key`` need none:
+    ``packed``: it holds frames of encodings, which are renewed whole. Without a purpose, the agreement in force decides. A ``person_ref`` and a facts table's own ``row_key`` need none:
     their names say it.
     """
-    return {PSEUDONYM: (purpose, field, field_column)}
+    return {PACKED: True} if packed else {PSEUDONYM: (purpose, field, field_column)}
 
 
 def needed(name: str, type_: AnyType, comment: str, *items: SchemaItem, **more: Any) -> Column[Any]:

@@ -1,6 +1,19 @@
 """Tables of the schema ``linkage``: match keys and the person registry."""
 
-from sqlalchemy import BigInteger, CheckConstraint, DateTime, Identity, Index, PrimaryKeyConstraint, Table, Text, Uuid
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    DateTime,
+    Double,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    Uuid,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 
 from protocol.pool import MATCH_KEY_PURPOSE, PUBLISHED_ID_PURPOSE
@@ -25,6 +38,40 @@ match_key = Table(
     PrimaryKeyConstraint("submission_id", "person_ref", "key_name", "token"),
     schema=_SCHEMA,
     comment="Match keys of each client record. A key with a missing part has no row.",
+)
+
+encoding = Table(
+    "encoding",
+    metadata,
+    needed("submission_id", Text, "The submission that brought it."),
+    needed("part", Integer, "Number of the part, from 0."),
+    needed("partner_id", Text, "The partner."),
+    needed("persons", Integer, "How many client records are in it."),
+    needed(
+        "content",
+        LargeBinary,
+        "Parquet: person_ref and the keyed tokens that scoring compares.",
+        info=pseudonym(packed=True),
+    ),
+    PrimaryKeyConstraint("submission_id", "part"),
+    schema=_SCHEMA,
+    comment="Encodings of client records, packed: nobody looks one up, scoring reads them all.",
+)
+
+scored_pair = Table(
+    "scored_pair",
+    metadata,
+    needed("partner_id", Text, "The partner."),
+    needed("person_ref", Text, "Pseudonym of the partner's own client."),
+    needed("other_partner_id", Text, "The other record's partner."),
+    needed("other_person_ref", Text, "Pseudonym of the other record's client."),
+    needed("levels", Text, "The level of each comparison, one digit each, 0 where it says nothing."),
+    needed("probability", Double, "Probability that the two are one person."),
+    optional("forbidden", Text, "Why the two cannot be one person; null where nothing forbids it."),
+    PrimaryKeyConstraint("partner_id", "person_ref", "other_partner_id", "other_person_ref"),
+    Index("ix_scored_pair_other_person_ref", "other_person_ref"),
+    schema=_SCHEMA,
+    comment="Pairs of records that may be one person, as the latest run scored them.",
 )
 
 run = Table(

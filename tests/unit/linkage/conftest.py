@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 import polars as pl
 import pytest
-
 from linkage.match import KEY_FRAME, KeyRule, Kind, LinkPolicy
 
 Keys = Callable[..., pl.DataFrame]

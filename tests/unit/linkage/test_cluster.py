@@ -3,9 +3,9 @@
 import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from linkage.match import KEY_FRAME, KeyRule, Kind, LinkPolicy, link_records
 
 from linkage.cluster import ClusterPolicy, Clusters, cluster_records
-from linkage.match import KEY_FRAME, KeyRule, Kind, LinkPolicy, link_records
 
 
 def groups(clusters: Clusters) -> set[frozenset[str]]:

@@ -9,9 +9,9 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from linkage.match import LinkPolicy, link_records
 
 from linkage.cluster import cluster_records
-from linkage.match import LinkPolicy, link_records
 from linkage.registry import RegistryUpdate, assign_persons, empty_membership, find_separations
 
 FIRST = datetime(2026, 7, 1, tzinfo=UTC)

@@ -1,8 +1,8 @@
 """Pairs in words: what they agree and differ on, which are in doubt, and the chain that holds records together."""
 
 import polars as pl
-
 from linkage.match import LinkPolicy, link_records
+
 from linkage.review import describe_pairs, find_chain, find_in_doubt, find_ties
 
 NOTHING = pl.DataFrame(
