@@ -394,7 +394,7 @@ def _fold(blocks: Blocks, counts: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_
 
 
 def _filter_columns(name: str, bits: npt.NDArray[np.bool_], there: npt.NDArray[np.bool_]) -> list[pl.Series]:
-    halves = np.packbits(bits, axis=1, bitorder="little").view("<i8")
+    halves = np.ascontiguousarray(np.packbits(bits, axis=1, bitorder="little")).view("<i8")
     made = []
     for half, place in (("low", 0), ("high", 1)):
         column = pl.Series(f"{name}_{half}", np.ascontiguousarray(halves[:, place]))

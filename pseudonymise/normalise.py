@@ -893,14 +893,14 @@ def normalise_email(values: pl.Series) -> pl.Series:
 _NO_NUMBER = (
     r"^(NA|NONE|NIL|NULL|NAN|NUMBER|UNKNOWN|UNK|NK|DNK|NOTKNOWN|NOTGIVEN|NOTAVAILABLE|NOTAPPLICABLE|NOTPROVIDED|"
     r"NOTRECORDED|NONEGIVEN|REFUSED|DECLINED|WITHHELD|REDACTED|PENDING|AWAITING|TEST|X+|TBC|TBA|TBD|SEENOTES|"
-    r"0*|1{5,}|2{5,}|3{5,}|4{5,}|5{5,}|6{5,}|7{5,}|8{5,}|9{5,}|0?123456789?0?)$"
+    r"0*|1{7,}|2{7,}|3{7,}|4{7,}|5{7,}|6{7,}|7{7,}|8{7,}|9{7,}|0?123456789?0?)$"
 )
 
 
 def normalise_shared_person_number(values: pl.Series) -> pl.Series:
     """A number that partners already share, in capitals without spaces.
 
-    Short numbers of one digit count (``11`` may be the eleventh person); five or more equal digits do not, since a
+    Short numbers of one digit count (``11`` may be the eleventh person); seven or more equal digits do not, since a
     placeholder would join everybody who has it. Null also for words that say that there is none, for zeros, for signs
     without a letter or digit, and for anything but ASCII.
     """

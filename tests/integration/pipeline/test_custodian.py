@@ -296,7 +296,7 @@ def test_every_link_is_explained_in_words_and_no_explanation_holds_a_value(
 def test_runs_are_told_with_counts_thresholds_and_alarms(custody: Custody) -> None:
     told = custody.run("ann", "linkage", "runs")
     assert "persons 2" in told
-    assert "accept weight 6.0" in told
+    assert "threshold 0." in told
     assert "decision conflict 0" in told
 
 
@@ -473,7 +473,7 @@ def test_every_command_of_the_how_to_on_review_works_in_its_order(
     custody: Custody, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(custody.folder)
-    monkeypatch.setattr("pipeline.commands.warehouse._owner_url", lambda file: (custody.folder / "owner").read_text())
+    monkeypatch.setattr("pipeline.commands.warehouse.find_owner_url", lambda file: (custody.folder / "owner").read_text())
     number, one, other = custody.linked_pair()
     ((published_id,),) = custody.world.query(
         "select i.published_id from linkage.published_id i join linkage.membership m using (person_id)"

@@ -88,7 +88,9 @@ def test_a_renewed_submission_is_the_one_that_would_be_made_now(
     after = longer(key_ring, *added)
     before = pseudonymise_tables(accepted, contract, "harbour_trust", key_ring)
     now = pseudonymise_tables(accepted, contract, "harbour_trust", after)
-    tables, match_keys = renew_submission(before.tables, before.match_keys, contract, after, before.key_id)
+    tables, match_keys, encodings = renew_submission(
+        before.tables, before.match_keys, before.encodings, contract, after, before.key_id
+    )
 
     assert now.key_id == after.key_id != before.key_id
     for name, frame in now.tables.items():
@@ -97,8 +99,15 @@ def test_a_renewed_submission_is_the_one_that_would_be_made_now(
     order = ["person_ref", "key_name", "token"]
     assert_frame_equal(match_keys.sort(order), now.match_keys.sort(order))
     assert match_keys.height > 10
+    assert_frame_equal(encodings, now.encodings)
+    assert encodings["forename"].null_count() < encodings.height
+    assert not encodings["forename"].equals(before.encodings["forename"])
+    assert not encodings["forename_filter_date_low"].equals(before.encodings["forename_filter_date_low"])
     empty = {name: frame.clear() for name, frame in before.tables.items()}
-    tables, match_keys = renew_submission(empty, before.match_keys.clear(), contract, after, before.key_id)
+    tables, match_keys, encodings = renew_submission(
+        empty, before.match_keys.clear(), before.encodings.clear(), contract, after, before.key_id
+    )
+    assert encodings.schema == now.encodings.schema
     assert match_keys.columns == order
     assert tables["person"].schema == now.tables["person"].schema
 
