@@ -14,7 +14,7 @@ from pydantic import Field
 
 from linkage.candidates import RECORD_COLUMNS, CandidatePolicy, Candidates, find_candidates, place_pairs
 from linkage.classes import ClassModel, choose_threshold, count_patterns, fit_classes
-from linkage.comparisons import COMPARISONS, RECORD, UNKNOWN, token_columns
+from linkage.comparisons import COMPARISONS, RECORD, UNKNOWN, token_schema
 from linkage.groups import group_records
 from linkage.vectors import CODES, Engine, compare_pairs
 from protocol.model import Frozen
@@ -83,7 +83,7 @@ def score_records(
     """
     candidates = find_candidates(match_keys, policy.candidates, records=records)
     tokens = candidates.records.join(
-        encodings.select(*RECORD_COLUMNS, *token_columns()), on=list(RECORD_COLUMNS), how="left", maintain_order="left"
+        encodings.select(*RECORD_COLUMNS, *token_schema()), on=list(RECORD_COLUMNS), how="left", maintain_order="left"
     )
     one_file = _share_in_one_file(candidates.records)
 

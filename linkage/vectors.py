@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from linkage.comparisons import COMPARISONS, FILE, RECORD, WEIGHT, list_columns, splink_settings, token_columns
+from linkage.comparisons import COMPARISONS, FILE, RECORD, WEIGHT, splink_settings, token_schema
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -32,7 +32,7 @@ million records take half the memory."""
 def compare_pairs(encodings: pl.DataFrame, pairs: pl.DataFrame, engine: Engine) -> pl.DataFrame:
     """The codes of pairs of records.
 
-    ``encodings`` has ``record``, ``partner_id`` and the columns of tokens (:func:`linkage.comparisons.token_columns`);
+    ``encodings`` has ``record``, ``partner_id`` and the columns of tokens (:func:`linkage.comparisons.token_schema`);
     ``pairs`` has ``left`` and ``right``. The answer is ``pairs`` with a column for each comparison (UInt8, 0 where it
     says nothing), sorted by both records.
     """
@@ -43,15 +43,16 @@ def compare_pairs(encodings: pl.DataFrame, pairs: pl.DataFrame, engine: Engine) 
         records = encodings.filter(pl.col(RECORD).is_in(wanted.implode())).select(
             pl.col(RECORD).cast(pl.Int64),
             FILE,
-            *(
-                pl.col(name).list.eval((pl.element() & _HALF).cast(pl.Int32))
-                if name in list_columns()
-                else pl.col(name)
-                for name in token_columns()
-            ),
+            *(_shorten(name) if isinstance(kind, pl.List) else pl.col(name) for name, kind in token_schema().items()),
         )
         frames.append(engine(records, some))
     return pl.concat(frames).sort("left", "right")
+
+
+def _shorten(name: str) -> pl.Expr:
+    """A list of short tokens. One without any is null, since an empty one would differ from every other."""
+    short = pl.col(name).list.eval((pl.element() & _HALF).cast(pl.Int32))
+    return pl.when(short.list.len() > 0).then(short).alias(name)
 
 
 def duckdb_engine(*, memory: str = "1500MB", scratch: Path | None = None) -> Engine:

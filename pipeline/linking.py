@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 from linkage.candidates import RECORD_COLUMNS
 from linkage.classes import ClassModel
 from linkage.cluster import ClusterPolicy, Clusters, cluster_records
-from linkage.comparisons import RECORD, token_columns
+from linkage.comparisons import RECORD, token_schema
 from linkage.decisions import Decided, join_present, lift_splits, resolve_decisions
 from linkage.groups import group_records
 from linkage.registry import assign_persons, find_separations
@@ -128,7 +128,9 @@ def _score(
     """Scores of the snapshot's records, and on how many records the model was fitted."""
     encodings = read_encodings(conn, snapshot_id)
     if encodings.width == len(RECORD_COLUMNS):  # nobody has an encoding
-        encodings = encodings.with_columns(pl.lit(None).alias(name) for name in token_columns())
+        encodings = encodings.with_columns(
+            pl.lit(None, dtype=kind).alias(name) for name, kind in token_schema().items()
+        )
     earlier = _earlier_model(conn, records.height)
     scored = score_records(
         read_match_keys(conn, snapshot_id),
