@@ -155,19 +155,22 @@ TOLD = tuple(comparison for comparison in COMPARISONS if comparison.name != "one
 """The comparisons that an explanation speaks of."""
 
 
+NUMBERS = ("phone", "email", "nhs_number", "ni_number", "ni_number_near", "shared_person_number")
+"""Tokens of what one person or household has alone."""
+
+
 def token_schema() -> dict[str, pl.DataType]:
     """Columns that the conditions read: lists of tokens and halves of filters, null where nothing is known."""
     names = [f"{name}{suffix}" for name in ("forename", "surname") for suffix in ("", "_part_date", "_near")]
     dates = ["date_of_birth", "date_of_birth_swapped", "date_of_birth_near"]
     places = ["postcode", "postcode_near", "postcode_sector"]
-    numbers = ["phone", "email", "nhs_number", "ni_number", "ni_number_near", "shared_person_number"]
     halves = [
         f"{name}_filter_{salt}_{half}"
         for name in ("forename", "surname")
         for salt in ("date", "postcode")
         for half in ("low", "high")
     ]
-    lists = dict.fromkeys((*names, *dates, *places, *numbers), pl.List(pl.Int64()))
+    lists = dict.fromkeys((*names, *dates, *places, *NUMBERS), pl.List(pl.Int64()))
     return {**lists, **dict.fromkeys(halves, pl.Int64())}
 
 

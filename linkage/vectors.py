@@ -67,8 +67,7 @@ def duckdb_engine(*, memory: str = "1500MB", scratch: Path | None = None) -> Eng
             connection.execute("set temp_directory = $1", ["" if scratch is None else str(scratch)])
             api = DuckDBAPI(connection=connection)
             answer = _predict(api, "duckdb", records.to_arrow(), pairs, pl.DataFrame.to_arrow)
-            wanted = ", ".join(f"{WEIGHT}{comparison.name}" for comparison in COMPARISONS)
-            return _codes(connection.sql(f"select record_l, record_r, {wanted} from {answer.physical_name}").pl())
+            return _codes(connection.table(answer.physical_name).select(*_answered()).pl())
 
     return run
 
@@ -84,8 +83,7 @@ def spark_engine(session: "SparkSession") -> Engine:
             return session.createDataFrame(frame.to_arrow(compat_level=pl.CompatLevel.oldest()))
 
         answer = _predict(api, "spark", table(records), pairs, table)
-        wanted = [f"{WEIGHT}{comparison.name}" for comparison in COMPARISONS]
-        frame = session.table(answer.physical_name).select("record_l", "record_r", *wanted).toArrow()
+        frame = session.table(answer.physical_name).select(*_answered()).toArrow()
         return _codes(pl.DataFrame(frame))
 
     return run
@@ -101,6 +99,10 @@ def _predict(api: Any, engine: str, records: Any, pairs: pl.DataFrame, table: Ca
     )
     linker.table_management.register_blocked_pairs_for_predict(api.register(table(blocked)))
     return linker.inference.predict(warning_mode="never")
+
+
+def _answered() -> tuple[str, ...]:
+    return (f"{RECORD}_l", f"{RECORD}_r", *(f"{WEIGHT}{name}" for name in CODES))
 
 
 def _codes(answer: pl.DataFrame) -> pl.DataFrame:
