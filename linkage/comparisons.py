@@ -52,10 +52,6 @@ class Comparison:
         """The level of a code; None where the comparison says nothing."""
         return None if code == UNKNOWN else self.levels[len(self.levels) - code]
 
-    def code(self, words: str) -> int:
-        """The code of the level with these words."""
-        return len(self.levels) - next(place for place, level in enumerate(self.levels) if level.words == words)
-
 
 def _meet(left: str, right: str | None = None) -> str:
     return f"{MEET}({left}_l, {right or left}_r)"
