@@ -68,9 +68,7 @@ class ClassModel:
     def from_dict(cls, content: Mapping[str, Any]) -> Self:
         """What :meth:`as_dict` gave. Raises ValueError where the comparisons are not those of this software."""
         levels = {name: tuple(tuple(row) for row in rows) for name, rows in content["levels"].items()}
-        if set(levels) != {comparison.name for comparison in COMPARISONS} or any(
-            len(row) != len(comparison.levels) for comparison in COMPARISONS for row in levels[comparison.name]
-        ):
+        if {name: len(rows[0]) for name, rows in levels.items()} != {c.name: len(c.levels) for c in COMPARISONS}:
             raise ValueError("the model was fitted for other comparisons")
         return cls(tuple(content["matches"]), tuple(content["shares"]), levels)
 
@@ -86,15 +84,6 @@ class ClassModel:
         for place, comparison in enumerate(COMPARISONS):
             weights += _log_table(np.array(self.levels[comparison.name]))[:, patterns[:, place]].T
         return weights
-
-    def marginal(self, comparison: str) -> tuple[list[float], list[float]]:
-        """Probabilities of the codes from 1 up among pairs that are one person, and among those that are not: m and u
-        of Fellegi and Sunter, over all classes."""
-        table, shares, side = np.array(self.levels[comparison]), np.array(self.shares), np.array(self.matches)
-        both = []
-        for chosen in (side, ~side):
-            both.append((shares[chosen] @ table[chosen] / shares[chosen].sum()).tolist())
-        return both[0], both[1]
 
 
 def _log_table(table: Floats) -> Floats:
