@@ -81,7 +81,8 @@ def read_encodings(conn: Connection, snapshot_id: str) -> pl.DataFrame:
     frames = [unpack_frame(bytes(content)).with_columns(partner_id=pl.lit(partner)) for partner, content in parts]
     if not frames:
         return pl.DataFrame(schema=RECORD_SCHEMA)
-    stored = pl.concat(frames).join(read_records(conn, snapshot_id), on=list(RECORD_SCHEMA), how="semi")
+    linkable = read_records(conn, snapshot_id)
+    stored = pl.concat(frames).join(linkable, on=list(RECORD_SCHEMA), how="semi", maintain_order="left")
     # Most rows of a later period say what the earlier said, and most records have one row.
     stored = stored.unique(keep="last", maintain_order=True)
     once = pl.struct(*RECORD_SCHEMA).is_unique()
