@@ -22,8 +22,9 @@ code for each comparison."""
 
 CODES = {comparison.name: pl.UInt8 for comparison in COMPARISONS}
 
-_PAIRS_AT_ONCE = 2_000_000
-"""Pairs compared at a time, so that memory does not grow with their number."""
+_PAIRS_AT_ONCE = 500_000
+"""Pairs compared at a time, so that memory does not grow with their number. An engine holds the tokens of both sides of
+each: of so many pairs among a million records less than 1 GB, and of a million pairs nearly 1.5."""
 _HALF = 0x7FFFFFFF
 """Of a token's 64 bits, scoring takes 31. Two of some dozens of tokens meet by chance once in ten million pairs, and a
 million records take half the memory."""

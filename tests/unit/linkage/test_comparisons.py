@@ -147,6 +147,14 @@ def test_a_pair_is_compared_alike_whichever_record_comes_first() -> None:
     assert forwards.rows() == turned.select(forwards.columns).sort("left", "right").rows()
 
 
+def test_pairs_are_compared_in_parts_as_they_are_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    people = {f"a{number:03}": MARGARET | change for number, (change, _) in enumerate(CHANGES["forename"])}
+    at_once = compare(encode(people))
+    monkeypatch.setattr("linkage.vectors._PAIRS_AT_ONCE", 25)
+    assert at_once.height == 66
+    assert compare(encode(people)).equals(at_once)
+
+
 def test_several_values_of_one_record_agree_where_one_of_them_does() -> None:
     one = encode({"a1": MARGARET, "b1": MARGARET})
     moved = encode({"b1": MARGARET | OTHER_PLACE | {"nhs_number": "9434765870"}})
