@@ -23,8 +23,8 @@ class CandidatePolicy(Frozen):
     """A token that more records hold than this says nothing (a hostel's telephone, a placeholder that slipped through):
     no pair is sought by it, and an alarm is given."""
     pairs_per_record: float = Field(3.0, gt=0)
-    """A key gives at most so many pairs for each record; of a key that would give more, the largest blocks are left out.
-    So the work grows with the number of records and not with its square."""
+    """A key gives at most so many pairs for each record (and a thousand in any case); of a key that would give more,
+    the largest blocks are left out. So the work grows with the number of records and not with its square."""
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,11 @@
 """What the levels of the comparisons are worth: several kinds of pairs that are one person, and of pairs that are not.
 
-Fellegi and Sunter's model knows two classes of pairs and takes agreements to be independent within each. Candidate pairs
-that are two people are not like that: namesakes agree on both names and on nothing else, members of a household on
-surname, postcode and telephone, twins on the date of birth as well. In a model of two classes each of these looks like
-half a match. Here each side is a mixture of such kinds, within which agreements are independent: a latent class model,
-fitted by expectation maximisation without labels (Winkler 1988 and Larsen and Rubin 2001 proposed more than two classes
-for record linkage; the formulas are those of Goodman 1974).
+Fellegi and Sunter's model knows two classes of pairs and takes agreements to be independent within each. Candidate
+pairs that are two people are not like that: namesakes agree on both names and on nothing else, members of a household
+on surname, postcode and telephone, twins on the date of birth as well. In a model of two classes each of these looks
+like half a match. Here each side is a mixture of such kinds, within which agreements are independent: a latent class
+model, fitted by expectation maximisation without labels (Larsen and Rubin 2001 link records by mixtures of more than
+two classes; the formulas are those of Goodman 1974).
 
 Two things hold the fit in place. Pairs that *cannot* be one person (two records of a file that is free of duplicates;
 two different NHS numbers) are known to be on the other side. And a reference model counts as a few hundred pairs
@@ -16,7 +16,7 @@ The fit runs over distinct patterns of codes and their counts: its cost hardly g
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Self
@@ -29,15 +29,20 @@ from linkage.comparisons import COMPARISONS, UNKNOWN
 
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]
+Table = tuple[tuple[float, ...], ...]
+"""For each class the probabilities of a comparison's codes."""
 
 REFERENCE_FILE = Path(__file__).parent / "reference_model.json"
 
 REFERENCE_PAIRS = 300.0
 """As many pairs as the reference model counts for beside the data."""
+LEAST_THRESHOLD = 0.45
+"""Where there is little to tell pairs apart by, the best F1 comes of linking much. To join two people does more harm
+than to leave one apart, so pairs that are clearly likelier two people are not linked even then."""
 _SMALLEST = 1e-9
 _MOST_ROUNDS = 300
 _CLOSE = 1e-6
-"""The fit ends when a round gains less than this in log likelihood a pair."""
+"""The fit ends when a round gains less than this for each pair."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,7 @@ class ClassModel:
     """For each class, whether its pairs are one person."""
     shares: tuple[float, ...]
     """Share of the candidate pairs in each class."""
-    levels: Mapping[str, tuple[tuple[float, ...], ...]]
+    levels: Mapping[str, Table]
     """Comparison -> for each class, the probability of each code from 1 up, given that the comparison says anything."""
 
     def as_dict(self) -> dict[str, Any]:
@@ -63,9 +68,7 @@ class ClassModel:
     def from_dict(cls, content: Mapping[str, Any]) -> Self:
         """What :meth:`as_dict` gave. Raises ValueError where the comparisons are not those of this software."""
         levels = {name: tuple(tuple(row) for row in rows) for name, rows in content["levels"].items()}
-        if set(levels) != {comparison.name for comparison in COMPARISONS} or any(
-            len(row) != len(comparison.levels) for comparison in COMPARISONS for row in levels[comparison.name]
-        ):
+        if {name: len(rows[0]) for name, rows in levels.items()} != {c.name: len(c.levels) for c in COMPARISONS}:
             raise ValueError("the model was fitted for other comparisons")
         return cls(tuple(content["matches"]), tuple(content["shares"]), levels)
 
@@ -81,15 +84,6 @@ class ClassModel:
         for place, comparison in enumerate(COMPARISONS):
             weights += _log_table(np.array(self.levels[comparison.name]))[:, patterns[:, place]].T
         return weights
-
-    def marginal(self, comparison: str) -> tuple[list[float], list[float]]:
-        """Probabilities of the codes from 1 up among pairs that are one person, and among those that are not: m and u
-        of Fellegi and Sunter, over all classes."""
-        table, shares, side = np.array(self.levels[comparison]), np.array(self.shares), np.array(self.matches)
-        both = []
-        for chosen in (side, ~side):
-            both.append((shares[chosen] @ table[chosen] / shares[chosen].sum()).tolist())
-        return both[0], both[1]
 
 
 def _log_table(table: Floats) -> Floats:
@@ -133,47 +127,65 @@ def fit_classes(
 ) -> ClassModel:
     """The model of most posterior probability for these patterns, from ``start`` (the reference model) on.
 
-    Deterministic. ``impossible`` patterns are never in a class of one person.
+    ``patterns``, ``pairs`` and ``impossible`` are those of :func:`count_patterns`; impossible ones are never in a class
+    of one person. ``one_file`` is the share of pairs of strangers that are in one partner's file: it is known and not
+    estimated. ``most_on_one_day`` is how many pairs that agree on a date of birth can be two people. Each round raises
+    the objective: the log likelihood, the logarithm of the prior (Dirichlet, ``reference_pairs`` strong, around
+    ``start``), and what the bound costs. Deterministic.
     """
     model = start or reference_model()
     sides = np.array(model.matches)
-    reference = {c.name: np.array(model.levels[c.name]) for c in COMPARISONS}
     prior_shares = np.array(model.shares) * reference_pairs
+    prior = {c.name: prior_shares[:, None] * np.array(model.levels[c.name]) + _SMALLEST for c in COMPARISONS}
+    if one_file is not None:
+        known = tuple((1 - one_file, one_file) for _ in sides)
+        model = replace(model, levels={**model.levels, "one_file": _choose(sides, model.levels["one_file"], known)})
     day = next(place for place, comparison in enumerate(COMPARISONS) if comparison.name == "date_of_birth")
     on_one_day = (patterns[:, day] == len(COMPARISONS[day].levels)) & ~impossible
-    total, last = pairs.sum(), -np.inf
+    last = -np.inf
     for _ in range(_MOST_ROUNDS):
         weights = model.log_weights(patterns)
         weights[np.ix_(impossible, sides)] = -np.inf
+        objective = _log_prior(model, prior_shares, prior)
         if most_on_one_day is not None:
-            weights[np.ix_(on_one_day, ~sides)] -= _excess(
-                weights[on_one_day], pairs[on_one_day], sides, most_on_one_day
-            )
-        top = weights.max(axis=1, keepdims=True)
-        spread = np.exp(weights - top)
-        sums = spread.sum(axis=1, keepdims=True)
-        gain = float(pairs @ (top + np.log(sums))[:, 0])
-        members = spread / sums * pairs[:, None]
+            excess = _excess(weights[on_one_day], pairs[on_one_day], sides, most_on_one_day)
+            weights[np.ix_(on_one_day, ~sides)] -= excess
+            objective += excess * most_on_one_day
+        sums = np.logaddexp.reduce(weights, axis=1, keepdims=True)
+        objective += float(pairs @ sums[:, 0])
+        if objective - last < _CLOSE * (pairs.sum() + reference_pairs):
+            break
+        last = objective
+        members = np.exp(weights - sums) * pairs[:, None]
         counts = members.sum(axis=0) + prior_shares
         levels = {}
         for place, comparison in enumerate(COMPARISONS):
-            seen = np.stack(
-                [
-                    np.bincount(patterns[:, place], members[:, k], len(comparison.levels) + 1)[1:]
-                    for k in range(len(sides))
-                ]
-            )
-            seen += prior_shares[:, None] * reference[comparison.name] + _SMALLEST
-            table = seen / seen.sum(axis=1, keepdims=True)
-            if comparison.name == "one_file" and one_file is not None:
-                table[~sides] = (1 - one_file, one_file)
-            levels[comparison.name] = tuple(map(tuple, table.tolist()))
-        shares = counts / counts.sum()
-        model = ClassModel(model.matches, tuple(shares.tolist()), levels)
-        if gain - last < _CLOSE * max(total, 1.0):
-            break
-        last = gain
+            seen = _count_levels(patterns[:, place], members, len(comparison.levels)) + prior[comparison.name]
+            levels[comparison.name] = _rows(seen / seen.sum(axis=1, keepdims=True))
+        if one_file is not None:
+            levels["one_file"] = _choose(sides, levels["one_file"], known)
+        model = ClassModel(model.matches, tuple((counts / counts.sum()).tolist()), levels)
     return model
+
+
+def _count_levels(codes: Codes, members: Floats, levels: int) -> Floats:
+    """For each class, how many of its pairs have each code from 1 up."""
+    counted = [np.bincount(codes, column, levels + 1)[1:] for column in members.T]
+    return np.stack(counted).astype(np.float64)
+
+
+def _rows(table: Floats) -> Table:
+    return tuple(map(tuple, table.tolist()))
+
+
+def _choose(sides: npt.NDArray[np.bool_], matches: Table, others: Table) -> Table:
+    """The rows of ``matches`` for the classes of one person, those of ``others`` for the rest."""
+    return tuple(one if match else other for match, one, other in zip(sides, matches, others, strict=True))
+
+
+def _log_prior(model: ClassModel, prior_shares: Floats, prior: Mapping[str, Floats]) -> float:
+    levels = sum(float((prior[name] * _log_table(np.array(rows))[:, 1:]).sum()) for name, rows in model.levels.items())
+    return float(prior_shares @ np.log(np.maximum(model.shares, _SMALLEST))) + levels
 
 
 def _excess(weights: Floats, pairs: Floats, sides: npt.NDArray[np.bool_], most: float) -> float:
@@ -194,16 +206,19 @@ def _excess(weights: Floats, pairs: Floats, sides: npt.NDArray[np.bool_], most: 
     return high
 
 
-def choose_threshold(probabilities: Floats, pairs: Floats) -> float:
-    """The probability from which on a pair is linked: the one with the greatest F1 that is to be expected if the
-    probabilities are right. No truth is needed: of the pairs above a threshold their sum is right, and the sum over all
-    pairs is what there is to find (it comes out at half the greatest F1, so a little below one half)."""
-    order = np.argsort(-probabilities, kind="stable")
-    right, taken = np.cumsum((probabilities * pairs)[order]), np.cumsum(pairs[order])
-    if not len(order) or right[-1] <= 0:
+def choose_threshold(probabilities: Floats) -> float:
+    """The probability from which on a pair is linked: half of the greatest F1 that is to be expected if the
+    probabilities are right, where F1 is greatest (Lipton, Elkan and Naryanaswamy 2014). No truth is needed: of the
+    pairs above a threshold their sum is right, and the sum over all pairs is what there is to find.
+
+    It is never over one half, nor under :data:`LEAST_THRESHOLD`.
+    """
+    ordered = np.sort(probabilities)[::-1]
+    right = np.cumsum(ordered)
+    if not len(ordered) or right[-1] <= 0:
         return 0.5
-    best = int(np.argmax(2 * right / (taken + right[-1])))
-    return float(np.clip(probabilities[order][best], 0.3, 0.7))
+    greatest = np.max(2 * right / (np.arange(1, len(ordered) + 1) + right[-1]))
+    return float(max(greatest / 2, LEAST_THRESHOLD))
 
 
 def start_model(patterns: Codes, pairs: Floats, likely: Floats, kinds: Sequence[bool], seed: int) -> ClassModel:
@@ -217,12 +232,10 @@ def start_model(patterns: Codes, pairs: Floats, likely: Floats, kinds: Sequence[
     members *= pairs[:, None]
     levels = {}
     for place, comparison in enumerate(COMPARISONS):
-        seen = np.stack(
-            [np.bincount(patterns[:, place], members[:, k], len(comparison.levels) + 1)[1:] for k in range(len(kinds))]
-        )
+        seen = _count_levels(patterns[:, place], members, len(comparison.levels))
         overall = seen.sum(axis=0) + 1.0
         seen += overall / overall.sum()
-        levels[comparison.name] = tuple(map(tuple, (seen / seen.sum(axis=1, keepdims=True)).tolist()))
+        levels[comparison.name] = _rows(seen / seen.sum(axis=1, keepdims=True))
     shares = members.sum(axis=0) / members.sum()
     return ClassModel(tuple(bool(kind) for kind in kinds), tuple(shares.tolist()), levels)
 

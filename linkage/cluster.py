@@ -7,11 +7,10 @@ either whole cluster speaks against it: no two different NHS or shared numbers, 
 for its file, no pair that was parted before.
 """
 
+import heapq
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
 import polars as pl
 from pydantic import Field
 
@@ -64,11 +63,12 @@ def cluster_records(
 ) -> Clusters:
     """Clusters of the records of ``scored``. Every record is in one; one that nothing links is alone.
 
-    ``threshold`` is that of ``scored`` where it is not given; one below the policy's ``lax`` meets groups that were not
-    compared whole. ``apart`` (``partner_id``, ``person_ref``, ``other_partner_id``, ``other_person_ref``) lists pairs of
-    records that were separated before: they do not meet again by themselves. ``together`` (the same columns) lists pairs
-    that people decided to be one person: they are joined before any link, and where something forbids it they are not,
-    and the alarm ``decision_conflict`` is given. Deterministic: ties are settled by the records' order.
+    ``threshold`` (above 0) is that of ``scored`` where it is not given; one below the policy's ``lax`` meets groups
+    that were not compared whole. ``apart`` (``partner_id``, ``person_ref``, ``other_partner_id``, ``other_person_ref``)
+    lists pairs of records that were separated before: they do not meet again by themselves. ``together`` (the same
+    columns) lists pairs that people decided to be one person: they are joined before any link, and where something
+    forbids it they are not, and the alarm ``decision_conflict`` is given. Deterministic: ties are settled by the
+    records' order.
     """
     policy = policy or ClusterPolicy()
     least = scored.threshold if threshold is None else threshold
@@ -137,83 +137,88 @@ class _Told:
         self.contradicted: set[int] = set()
 
 
-Matrix = npt.NDArray[np.float64]
+@dataclass
+class _Across:
+    """What is between two clusters: the sum of the probabilities of the pairs across, how many of them are links, and
+    what forbids that the two become one."""
+
+    total: float
+    links: int
+    forbidden: str | None
 
 
 def _agglomerate(records: list[int], pairs: pl.DataFrame, least: float, homes: dict[int, int], told: _Told) -> None:
-    """Builds up one group; the clusters go into ``homes``."""
-    n = len(records)
-    place = {record: number for number, record in enumerate(records)}
-    left = [place[record] for record in pairs["left"]]
-    right = [place[record] for record in pairs["right"]]
-    chance = np.zeros((n, n))
-    chance[left, right] = chance[right, left] = pairs["probability"].to_numpy()
-    barred = np.zeros((n, n), dtype=np.bool_)
-    against = pairs["forbidden"].is_not_null().to_numpy()
-    barred[left, right] = barred[right, left] = against
-    home = np.arange(n)
-    total, links, bar, size = chance.copy(), (chance >= least).astype(np.int64), barred.copy(), np.ones(n)
-    alive = np.ones(n, dtype=np.bool_)
+    """Builds up one group; the clusters, each named by its lowest record, go into ``homes``.
+
+    A pair that is not listed has probability 0, so only clusters with a listed pair between them are looked at, and the
+    cost grows with the pairs and not with the cube of the records.
+    """
+    members = {record: [record] for record in records}
+    across: dict[int, dict[int, _Across]] = {record: {} for record in records}
+    listed = list(pairs.select("left", "right", "probability", "forbidden").iter_rows())
+    for left, right, probability, forbidden in listed:
+        across[left][right] = across[right][left] = _Across(probability, int(probability >= least), forbidden)
 
     def merge(one: int, other: int) -> None:
-        for table in (total, links):
-            table[one] += table[other]
-            table[:, one] += table[:, other]
-        bar[one] |= bar[other]
-        bar[:, one] |= bar[:, other]
-        size[one] += size[other]
-        alive[other] = False
-        home[home == other] = one
+        members[one] += members.pop(other)
+        del across[one][other]
+        for third, more in across.pop(other).items():
+            if third == one:
+                continue
+            del across[third][other]
+            known = across[one].setdefault(third, more)
+            if known is more:
+                across[third][one] = more
+                continue
+            known.total += more.total
+            known.links += more.links
+            known.forbidden = known.forbidden or more.forbidden
 
-    decided = pairs.filter("ordered").sort("rank")
-    for a, b in zip(decided["left"].to_list(), decided["right"].to_list(), strict=True):
-        one, other = sorted((int(home[place[a]]), int(home[place[b]])))
+    home = {record: record for record in records}
+    for a, b in pairs.filter("ordered").sort("rank").select("left", "right").iter_rows():
+        one, other = sorted((home[a], home[b]))
         if one == other:
             continue
-        if bar[one, other]:
+        if across[one][other].forbidden is not None:
             told.refused["decision_conflict"] += 1
             told.contradicted.update((a, b))
             continue
+        home.update(dict.fromkeys(members[other], one))
         merge(one, other)
-    upper = np.triu(np.ones((n, n), dtype=np.bool_), 1)
-    while True:
-        open_pairs = upper & alive[:, None] & alive[None, :]
-        mean = np.where(open_pairs, total / np.outer(size, size), -1.0)
-        told.conflicts.update(
-            records[number] for pair in np.argwhere((mean >= least) & bar) for number in (int(pair[0]), int(pair[1]))
-        )
-        mean[bar] = -1.0
-        best = int(np.argmax(mean))
-        one, other = divmod(best, n)
-        if mean[one, other] < least:
-            break
-        if links[one, other] == 1 and size[one] > 1 and size[other] > 1:
-            told.bridges.add(records[one])
+
+    # The closest clusters come first, of equally close ones those of the lowest records. Entries that a merge has made
+    # stale are told by the sizes that they were made for.
+    waiting: list[tuple[float, int, int, int, int]] = []
+
+    def put(one: int, other: int) -> None:
+        sizes = len(members[one]), len(members[other])
+        mean = across[one][other].total / (sizes[0] * sizes[1])
+        if mean < least:
+            return
+        if across[one][other].forbidden is not None:
+            told.conflicts.update((one, other))
+        else:
+            heapq.heappush(waiting, (-mean, one, other, *sizes))
+
+    for one in sorted(members):
+        for other in across[one]:
+            if one < other:
+                put(one, other)
+    while waiting:
+        _, one, other, *sizes = heapq.heappop(waiting)
+        if one not in members or other not in members or [len(members[one]), len(members[other])] != sizes:
+            continue
+        if across[one][other].links == 1 and min(sizes) > 1:
+            told.bridges.add(one)
         merge(one, other)
-    for number, record in enumerate(records):
-        homes[record] = records[int(home[number])]
-    _count_refused(pairs, home, left, right, bar, least, told)
-
-
-def _count_refused(
-    pairs: pl.DataFrame,
-    home: npt.NDArray[np.int64],
-    left: list[int],
-    right: list[int],
-    bar: npt.NDArray[np.bool_],
-    least: float,
-    told: _Told,
-) -> None:
-    reasons = pairs["forbidden"].to_list()
-    barred_by: Mapping[tuple[int, int], str] = {
-        tuple(sorted((int(home[a]), int(home[b])))): _REASONS[reason]  # type: ignore[misc]
-        for a, b, reason in zip(left, right, reasons, strict=True)
-        if reason is not None
-    }
-    for a, b, probability in zip(left, right, pairs["probability"].to_list(), strict=True):
-        one, other = sorted((int(home[a]), int(home[b])))
-        if one != other and probability >= least:
-            told.refused[barred_by.get((one, other), "little_support") if bar[one, other] else "little_support"] += 1
+        for third in across[one]:
+            put(*sorted((one, third)))
+    final = {record: one for one, those in members.items() for record in those}
+    homes.update(final)
+    for left, right, probability, _ in listed:
+        if probability >= least and final[left] != final[right]:
+            forbidden = across[final[left]][final[right]].forbidden
+            told.refused["little_support" if forbidden is None else _REASONS[forbidden]] += 1
 
 
 def _tell(scored: Scored, homes: Mapping[int, int], told: _Told, policy: ClusterPolicy) -> Clusters:

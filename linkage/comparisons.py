@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+import polars as pl
+
 if TYPE_CHECKING:
     from splink import SettingsCreator
 
@@ -49,10 +51,6 @@ class Comparison:
     def level(self, code: int) -> Level | None:
         """The level of a code; None where the comparison says nothing."""
         return None if code == UNKNOWN else self.levels[len(self.levels) - code]
-
-    def code(self, words: str) -> int:
-        """The code of the level with these words."""
-        return len(self.levels) - next(place for place, level in enumerate(self.levels) if level.words == words)
 
 
 def _meet(left: str, right: str | None = None) -> str:
@@ -153,24 +151,23 @@ TOLD = tuple(comparison for comparison in COMPARISONS if comparison.name != "one
 """The comparisons that an explanation speaks of."""
 
 
-def token_columns() -> tuple[str, ...]:
-    """Columns that the conditions read: lists of tokens, then halves of filters."""
+NUMBERS = ("phone", "email", "nhs_number", "ni_number", "ni_number_near", "shared_person_number")
+"""Tokens of what one person or household has alone."""
+
+
+def token_schema() -> dict[str, pl.DataType]:
+    """Columns that the conditions read: lists of tokens and halves of filters, null where nothing is known."""
+    names = [f"{name}{suffix}" for name in ("forename", "surname") for suffix in ("", "_part_date", "_near")]
+    dates = ["date_of_birth", "date_of_birth_swapped", "date_of_birth_near"]
+    places = ["postcode", "postcode_near", "postcode_sector"]
     halves = [
         f"{name}_filter_{salt}_{half}"
         for name in ("forename", "surname")
         for salt in ("date", "postcode")
         for half in ("low", "high")
     ]
-    return (*list_columns(), *halves)
-
-
-def list_columns() -> tuple[str, ...]:
-    """The columns that are lists of tokens."""
-    names = [f"{name}{suffix}" for name in ("forename", "surname") for suffix in ("", "_part_date", "_near")]
-    dates = ["date_of_birth", "date_of_birth_swapped", "date_of_birth_near"]
-    places = ["postcode", "postcode_near", "postcode_sector"]
-    numbers = ["phone", "email", "nhs_number", "ni_number", "ni_number_near", "shared_person_number"]
-    return (*names, *dates, *places, *numbers)
+    lists = dict.fromkeys((*names, *dates, *places, *NUMBERS), pl.List(pl.Int64()))
+    return {**lists, **dict.fromkeys(halves, pl.Int64())}
 
 
 WEIGHT = "mw_"

@@ -51,7 +51,8 @@ def describe_pairs(pairs: pl.DataFrame, threshold: float) -> pl.DataFrame:
     """Pairs (columns of :func:`name_pairs`) in words.
 
     Columns: those of the pair, ``probability``, ``agreed_on`` and ``differs_on`` (lists of words), ``accepted``,
-    ``refused`` (null, ``veto``, ``same_partner`` or ``too_little``). What a comparison says nothing of is in neither list.
+    ``refused`` (null, ``veto``, ``same_partner`` or ``too_little``). What a comparison says nothing of is in neither
+    list.
     """
     levels = {text: _tell(text) for text in pairs["levels"].unique()}
     words = pl.DataFrame(

@@ -14,18 +14,19 @@ from pydantic import Field
 
 from linkage.candidates import RECORD_COLUMNS, CandidatePolicy, Candidates, find_candidates, place_pairs
 from linkage.classes import ClassModel, choose_threshold, count_patterns, fit_classes
-from linkage.comparisons import COMPARISONS, RECORD, UNKNOWN, token_columns
+from linkage.comparisons import COMPARISONS, NUMBERS, RECORD, UNKNOWN, token_schema
 from linkage.groups import group_records
 from linkage.vectors import CODES, Engine, compare_pairs
 from protocol.model import Frozen
 
 CERTAIN = 0.999
-"""Least probability of a pair that agrees on a number which one person has alone."""
-
+"""Least probability of a pair that agrees on a shared number, or on NHS number and date of birth."""
 
 UNSOUGHT = 0.5
-"""What the odds of a pair are multiplied by where no match key brought it up. Most pairs that are one person share a key,
-so to share none speaks against it; only a little, because what such pairs lack is mostly data."""
+"""What the odds of a pair are multiplied by where no match key brought it up. Most pairs that are one person share a
+key, so to share none speaks against it; only a little, because what such pairs lack is mostly data."""
+
+_MOSTLY_ONE_FILE = 0.9
 
 
 class ScorePolicy(Frozen):
@@ -34,12 +35,11 @@ class ScorePolicy(Frozen):
     candidates: CandidatePolicy = CandidatePolicy()
     duplicate_free: tuple[str, ...] = ()
     """Partners that vouch that no person is twice in their file: two of their records are two people."""
-    strict: float = Field(0.95, gt=0, lt=1)
-    """From this probability on a link is next to certain: the lower end of what the review band leaves out."""
     lax: float = Field(0.1, gt=0, lt=1)
     """From this probability on a link is possible; groups are compared whole from here on."""
     most_in_group: int = Field(150, ge=2)
-    """Larger groups are not compared whole: what no match key brought up counts as unlike."""
+    """Larger groups are not compared whole, but those within them that links at the threshold hold together, if they
+    are no larger; in what is larger still, pairs that no match key brought up count as unlike."""
 
 
 @dataclass(frozen=True)
@@ -83,11 +83,15 @@ def score_records(
     """
     candidates = find_candidates(match_keys, policy.candidates, records=records)
     tokens = candidates.records.join(
-        encodings.select(*RECORD_COLUMNS, *token_columns()), on=list(RECORD_COLUMNS), how="left", maintain_order="left"
+        encodings.select(*RECORD_COLUMNS, *token_schema()), on=list(RECORD_COLUMNS), maintain_order="left"
     )
+    tokens = _without_crowds(tokens, policy.candidates.largest_block)
+    encoded = tokens.select(RECORD)
     one_file = _share_in_one_file(candidates.records)
 
     def compare(pairs: pl.DataFrame) -> pl.DataFrame:
+        for side in ("left", "right"):
+            pairs = pairs.join(encoded, left_on=side, right_on=RECORD, how="semi", maintain_order="left")
         codes = _forbid(compare_pairs(tokens, pairs, engine), candidates, policy)
         return codes if one_file is not None else codes.with_columns(one_file=pl.lit(UNKNOWN, dtype=pl.UInt8))
 
@@ -99,11 +103,22 @@ def score_records(
             most_on_one_day=_most_on_one_day(candidates.records.height),
         )
     scored = _weigh(codes, model)
-    threshold = choose_threshold(scored["probability"].to_numpy(), np.ones(scored.height))
-    more = _uncompared(scored, place_pairs(candidates.records, together), policy)
+    threshold = choose_threshold(scored["probability"].to_numpy())
+    more = _uncompared(scored, place_pairs(candidates.records, together), policy, threshold)
     if more.height:
         scored = pl.concat([scored, _weigh(compare(more), model, odds=UNSOUGHT)]).sort("left", "right")
     return Scored(candidates.records, candidates.unlinkable, candidates.alarms, scored, model, threshold)
+
+
+def _without_crowds(tokens: pl.DataFrame, most: int) -> pl.DataFrame:
+    """Without the numbers that more than ``most`` records hold. A hostel's telephone or a placeholder that slipped
+    through is nobody's own: to agree on it says nothing, and to differ from it forbids nothing."""
+    for name in NUMBERS:
+        held = tokens.select(pl.col(name).list.unique().explode()).to_series().drop_nulls()
+        crowds = held.value_counts(name="records").filter(pl.col("records") > most)[name]
+        if crowds.len():
+            tokens = tokens.with_columns(pl.col(name).list.set_difference(crowds.implode()))
+    return tokens
 
 
 def _share_in_one_file(records: pl.DataFrame) -> float | None:
@@ -116,14 +131,11 @@ def _share_in_one_file(records: pl.DataFrame) -> float | None:
 
 
 def _most_on_one_day(records: int) -> float:
-    """How many of the candidates that agree on a date of birth can be two people at most: twins (two records in a hundred
-    have their twin's among the others) and strangers (of whom one pair in 20,000 shares the day, and of those at most one
-    in twenty comes up at all, by a name, a telephone or a neighbourhood). Without this bound a fit cannot tell a file
-    full of replaced forenames from one full of twins."""
+    """How many of the candidates that agree on a date of birth can be two people at most: twins (two records in a
+    hundred have their twin's among the others) and strangers (of whom one pair in 20,000 shares the day, and of those
+    at most one in twenty comes up at all, by a name, a telephone or a neighbourhood). Without this bound a fit cannot
+    tell a file full of replaced forenames from one full of twins."""
     return 0.02 * records + 0.05 * records * records / 2 / 20_000
-
-
-_MOSTLY_ONE_FILE = 0.9
 
 
 def _forbid(codes: pl.DataFrame, candidates: Candidates, policy: ScorePolicy) -> pl.DataFrame:
@@ -165,14 +177,21 @@ def _weigh(codes: pl.DataFrame, model: ClassModel, *, odds: float = 1.0) -> pl.D
     ).select("left", "right", *names, "probability", "forbidden")
 
 
-def _uncompared(scored: pl.DataFrame, decided: pl.DataFrame, policy: ScorePolicy) -> pl.DataFrame:
+def _uncompared(scored: pl.DataFrame, decided: pl.DataFrame, policy: ScorePolicy, threshold: float) -> pl.DataFrame:
     """Pairs inside a group of possible links and decided pairs that are not among the candidates."""
-    possible = scored.filter(pl.col("probability") >= policy.lax).select("left", "right")
-    groups = group_records(pl.concat([possible, decided.select("left", "right")]))
-    sizes = groups.group_by("group").agg(records=pl.len())
-    members = groups.join(sizes.filter(pl.col("records") <= policy.most_in_group).select("group"), on="group")
+    decided = decided.select("left", "right")
+    members = []
+    links = scored.select("left", "right", "probability")
+    for least in (policy.lax, threshold):
+        links = links.filter(pl.col("probability") >= least)
+        groups = group_records(pl.concat([links.select("left", "right"), decided]))
+        small = pl.len().over("group") <= policy.most_in_group
+        members.append(groups.filter(small))
+        too_large = groups.filter(~small).select(left=RECORD)
+        links, decided = (pairs.join(too_large, on="left", how="semi") for pairs in (links, decided))
+    whole = pl.concat(members)
     return (
-        members.join(members, on="group", suffix="_other")
+        whole.join(whole, on="group", suffix="_other")
         .filter(pl.col(RECORD) < pl.col(f"{RECORD}_other"))
         .select(left=RECORD, right=f"{RECORD}_other")
         .join(scored.select("left", "right"), on=["left", "right"], how="anti")

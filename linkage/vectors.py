@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from linkage.comparisons import COMPARISONS, FILE, RECORD, WEIGHT, list_columns, splink_settings, token_columns
+from linkage.comparisons import COMPARISONS, FILE, RECORD, WEIGHT, splink_settings, token_schema
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -22,8 +22,9 @@ code for each comparison."""
 
 CODES = {comparison.name: pl.UInt8 for comparison in COMPARISONS}
 
-_PAIRS_AT_ONCE = 2_000_000
-"""Pairs compared at a time, so that memory does not grow with their number."""
+_PAIRS_AT_ONCE = 500_000
+"""Pairs compared at a time, so that memory does not grow with their number. An engine holds the tokens of both sides of
+each: of so many pairs among a million records less than 1 GB, and of a million pairs nearly 1.5."""
 _HALF = 0x7FFFFFFF
 """Of a token's 64 bits, scoring takes 31. Two of some dozens of tokens meet by chance once in ten million pairs, and a
 million records take half the memory."""
@@ -32,7 +33,7 @@ million records take half the memory."""
 def compare_pairs(encodings: pl.DataFrame, pairs: pl.DataFrame, engine: Engine) -> pl.DataFrame:
     """The codes of pairs of records.
 
-    ``encodings`` has ``record``, ``partner_id`` and the columns of tokens (:func:`linkage.comparisons.token_columns`);
+    ``encodings`` has ``record``, ``partner_id`` and the columns of tokens (:func:`linkage.comparisons.token_schema`);
     ``pairs`` has ``left`` and ``right``. The answer is ``pairs`` with a column for each comparison (UInt8, 0 where it
     says nothing), sorted by both records.
     """
@@ -43,15 +44,16 @@ def compare_pairs(encodings: pl.DataFrame, pairs: pl.DataFrame, engine: Engine) 
         records = encodings.filter(pl.col(RECORD).is_in(wanted.implode())).select(
             pl.col(RECORD).cast(pl.Int64),
             FILE,
-            *(
-                pl.col(name).list.eval((pl.element() & _HALF).cast(pl.Int32))
-                if name in list_columns()
-                else pl.col(name)
-                for name in token_columns()
-            ),
+            *(_shorten(name) if isinstance(kind, pl.List) else pl.col(name) for name, kind in token_schema().items()),
         )
         frames.append(engine(records, some))
     return pl.concat(frames).sort("left", "right")
+
+
+def _shorten(name: str) -> pl.Expr:
+    """A list of short tokens. One without any is null, since an empty one would differ from every other."""
+    short = pl.col(name).list.eval((pl.element() & _HALF).cast(pl.Int32))
+    return pl.when(short.list.len() > 0).then(short).alias(name)
 
 
 def duckdb_engine(*, memory: str = "1500MB", scratch: Path | None = None) -> Engine:
@@ -66,8 +68,7 @@ def duckdb_engine(*, memory: str = "1500MB", scratch: Path | None = None) -> Eng
             connection.execute("set temp_directory = $1", ["" if scratch is None else str(scratch)])
             api = DuckDBAPI(connection=connection)
             answer = _predict(api, "duckdb", records.to_arrow(), pairs, pl.DataFrame.to_arrow)
-            wanted = ", ".join(f"{WEIGHT}{comparison.name}" for comparison in COMPARISONS)
-            return _codes(connection.sql(f"select record_l, record_r, {wanted} from {answer.physical_name}").pl())
+            return _codes(connection.table(answer.physical_name).select(*_answered()).pl())
 
     return run
 
@@ -83,8 +84,7 @@ def spark_engine(session: "SparkSession") -> Engine:
             return session.createDataFrame(frame.to_arrow(compat_level=pl.CompatLevel.oldest()))
 
         answer = _predict(api, "spark", table(records), pairs, table)
-        wanted = [f"{WEIGHT}{comparison.name}" for comparison in COMPARISONS]
-        frame = session.table(answer.physical_name).select("record_l", "record_r", *wanted).toArrow()
+        frame = session.table(answer.physical_name).select(*_answered()).toArrow()
         return _codes(pl.DataFrame(frame))
 
     return run
@@ -100,6 +100,10 @@ def _predict(api: Any, engine: str, records: Any, pairs: pl.DataFrame, table: Ca
     )
     linker.table_management.register_blocked_pairs_for_predict(api.register(table(blocked)))
     return linker.inference.predict(warning_mode="never")
+
+
+def _answered() -> tuple[str, ...]:
+    return (f"{RECORD}_l", f"{RECORD}_r", *(f"{WEIGHT}{name}" for name in CODES))
 
 
 def _codes(answer: pl.DataFrame) -> pl.DataFrame:

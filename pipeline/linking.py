@@ -1,7 +1,7 @@
 """Who is who: from the tokens in the warehouse to persons in the registry, in one transaction.
 
-What a run did is on record with it: its policies, the model that scored (a few hundred numbers, no data of anybody), its
-threshold, and its counts.
+What a run did is on record with it: its policies, the model that scored (a few hundred numbers, no data of anybody),
+its threshold, and its counts.
 """
 
 from collections import Counter
@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 from linkage.candidates import RECORD_COLUMNS
 from linkage.classes import ClassModel
 from linkage.cluster import ClusterPolicy, Clusters, cluster_records
-from linkage.comparisons import RECORD, token_columns
+from linkage.comparisons import RECORD, token_schema
 from linkage.decisions import Decided, join_present, lift_splits, resolve_decisions
 from linkage.groups import group_records
 from linkage.registry import assign_persons, find_separations
@@ -47,8 +47,8 @@ METHOD = "tokens/2"
 """Name and version of the method: encodings compared by Splink, weighed by latent classes, average linkage."""
 
 REFIT_WHEN_GROWN = 2.0
-"""The model of the latest run goes on until there are so many times the records that it was fitted on: what a level is
-worth does not change from month to month, and persons should not change because it was estimated anew."""
+"""The model of the latest run goes on until so many times the records have encodings that it was fitted on: what a
+level is worth does not change from month to month, and persons should not change because it was estimated anew."""
 
 LEAST_STORED = 0.01
 """Pairs of less probability are kept only where they are inside a group of possible links."""
@@ -125,11 +125,13 @@ def _score(
     policy: ScorePolicy,
     engine: Engine,
 ) -> tuple[Scored, int]:
-    """Scores of the snapshot's records, and on how many records the model was fitted."""
+    """Scores of the snapshot's records, and on how many encodings the model was fitted."""
     encodings = read_encodings(conn, snapshot_id)
     if encodings.width == len(RECORD_COLUMNS):  # nobody has an encoding
-        encodings = encodings.with_columns(pl.lit(None).alias(name) for name in token_columns())
-    earlier = _earlier_model(conn, records.height)
+        encodings = encodings.with_columns(
+            pl.lit(None, dtype=kind).alias(name) for name, kind in token_schema().items()
+        )
+    earlier = _earlier_model(conn, encodings.height)
     scored = score_records(
         read_match_keys(conn, snapshot_id),
         encodings,
@@ -140,17 +142,18 @@ def _score(
         together=together,
     )
     if earlier is None:
-        return scored, records.height
+        return scored, encodings.height
     return replace(scored, threshold=earlier[1]), earlier[2]
 
 
-def _earlier_model(conn: Connection, records: int) -> tuple[ClassModel, float, int] | None:
-    """Model, threshold and size of what it was fitted on, of the latest run; None where one has to be fitted."""
+def _earlier_model(conn: Connection, encodings: int) -> tuple[ClassModel, float, int] | None:
+    """Model and threshold of the latest run, and on how many encodings they were fitted; None where they have to be
+    fitted anew."""
     run = read_latest_run(conn)
     if run is None or run.method != METHOD:
         return None
     fitted_on = int(run.parameters["fitted_on"])
-    if records >= REFIT_WHEN_GROWN * fitted_on:
+    if encodings >= REFIT_WHEN_GROWN * fitted_on:
         return None
     try:
         return ClassModel.from_dict(run.parameters["model"]), float(run.parameters["threshold"]), fitted_on

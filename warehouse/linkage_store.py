@@ -81,20 +81,22 @@ def read_encodings(conn: Connection, snapshot_id: str) -> pl.DataFrame:
     frames = [unpack_frame(bytes(content)).with_columns(partner_id=pl.lit(partner)) for partner, content in parts]
     if not frames:
         return pl.DataFrame(schema=RECORD_SCHEMA)
-    stored = pl.concat(frames).join(read_records(conn, snapshot_id), on=list(RECORD_SCHEMA), how="semi")
+    linkable = read_records(conn, snapshot_id)
+    stored = pl.concat(frames).join(linkable, on=list(RECORD_SCHEMA), how="semi", maintain_order="left")
     # Most rows of a later period say what the earlier said, and most records have one row.
     stored = stored.unique(keep="last", maintain_order=True)
     once = pl.struct(*RECORD_SCHEMA).is_unique()
+    lists = [name for name, kind in stored.schema.items() if isinstance(kind, pl.List)]
+    halves = [name for name in stored.columns if name not in (*RECORD_SCHEMA, *lists)]
     merged = (
         stored.filter(~once)
         .group_by(*RECORD_SCHEMA, maintain_order=True)
         .agg(
-            pl.col(name).explode().drop_nulls().unique()
-            if isinstance(kind, pl.List)
-            else pl.col(name).drop_nulls().last()
-            for name, kind in stored.schema.items()
-            if name not in RECORD_SCHEMA
+            pl.col(lists).explode().drop_nulls().unique(),
+            pl.col(halves).drop_nulls().last(),
         )
+        # What no row knows stays unknown: an empty list would be a value that differs from every other.
+        .with_columns(pl.when(pl.col(name).list.len() > 0).then(pl.col(name)) for name in lists)
     )
     return pl.concat([stored.filter(once).select(merged.columns), merged]).sort(*RECORD_SCHEMA)
 

@@ -473,7 +473,9 @@ def test_every_command_of_the_how_to_on_review_works_in_its_order(
     custody: Custody, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(custody.folder)
-    monkeypatch.setattr("pipeline.commands.warehouse.find_owner_url", lambda file: (custody.folder / "owner").read_text())
+    monkeypatch.setattr(
+        "pipeline.commands.warehouse.find_owner_url", lambda file: (custody.folder / "owner").read_text()
+    )
     number, one, other = custody.linked_pair()
     ((published_id,),) = custody.world.query(
         "select i.published_id from linkage.published_id i join linkage.membership m using (person_id)"

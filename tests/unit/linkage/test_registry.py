@@ -9,10 +9,11 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from linkage.match import LinkPolicy, link_records
 
 from linkage.cluster import cluster_records
 from linkage.registry import RegistryUpdate, assign_persons, empty_membership, find_separations
+from linkage.scoring import Scored
+from tests.unit.linkage.conftest import make_scored
 
 FIRST = datetime(2026, 7, 1, tzinfo=UTC)
 LATER = FIRST + timedelta(days=90)
@@ -128,15 +129,13 @@ def test_of_two_persons_with_one_record_each_in_a_cluster_the_one_with_more_abse
     assert told(update) == [("merged", 2, 1)]
 
 
-def test_a_run_without_the_record_that_held_a_person_together_leaves_no_separation(
-    keys, policy: LinkPolicy, new_id
-) -> None:
-    everyone = {"a1": {"names": "x"}, "b1": {"names": "x", "ni_number": "n"}, "c1": {"ni_number": "n"}}
+def test_a_run_without_the_record_that_held_a_person_together_leaves_no_separation(new_id) -> None:
+    everyone = {("a1", "b1"): 0.9, ("b1", "c1"): 0.9, ("a1", "c1"): 0.3}
     splits = pl.DataFrame(schema={"person_id": pl.String, "other_person_id": pl.String})
     membership, persons = empty_membership(), []
     for present in (["a1", "b1", "c1"], ["a1", "c1"], ["a1", "b1", "c1"]):
-        links = link_records(keys(**{ref: everyone[ref] for ref in present}), policy)
-        clusters = cluster_records(links, apart=find_separations(splits, membership))
+        scored = make_scored({pair: worth for pair, worth in everyone.items() if set(pair) <= set(present)}, *present)
+        clusters = cluster_records(scored, apart=find_separations(splits, membership))
         update = assign_persons(clusters.members, membership, new_id, LATER)
         stayed = membership.join(update.membership, on=["partner_id", "person_ref"], how="anti")
         membership = pl.concat([update.membership, stayed])
@@ -147,13 +146,13 @@ def test_a_run_without_the_record_that_held_a_person_together_leaves_no_separati
     assert splits.is_empty()
 
 
-def test_separated_persons_do_not_merge_again_by_themselves(keys, policy: LinkPolicy, new_id) -> None:
-    together = keys(a1={"names": "x"}, b1={"names": "x"})
-    parted = keys(a1={"names": "x"}, b1={"names": "y"})
+def test_separated_persons_do_not_merge_again_by_themselves(new_id) -> None:
+    together = make_scored({("a1", "b1"): 0.9})
+    parted = make_scored({("a1", "b1"): 0.1})
 
-    def run(frame: pl.DataFrame, membership: pl.DataFrame, splits: pl.DataFrame) -> RegistryUpdate:
+    def run(scored: Scored, membership: pl.DataFrame, splits: pl.DataFrame) -> RegistryUpdate:
         apart = find_separations(splits, membership)
-        clusters = cluster_records(link_records(frame, policy), apart=apart)
+        clusters = cluster_records(scored, apart=apart)
         return assign_persons(clusters.members, membership, new_id, LATER)
 
     none = pl.DataFrame(schema={"person_id": pl.String, "other_person_id": pl.String})
