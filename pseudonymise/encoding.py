@@ -38,6 +38,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from protocol.errors import DefectFound
 from pseudonymise.keys import KeyRing
 from pseudonymise.normalise import NORMAL_FIELDS
+from pseudonymise.partner_key import InnerKeys
 from pseudonymise.tokens import compose, derive_inner, frame_text
 
 Blocks = npt.NDArray[np.uint64]
@@ -151,7 +152,7 @@ def encode_persons(normal: pl.DataFrame, person_ref: pl.Series, key_ring: KeyRin
     return pl.concat(frames)
 
 
-def encode_inner(normal: pl.DataFrame, person_ref: pl.Series, key_ring: KeyRing) -> pl.DataFrame:
+def encode_inner(normal: pl.DataFrame, person_ref: pl.Series, key_ring: InnerKeys) -> pl.DataFrame:
     """The inner layer alone, as a partner makes it at its own site: columns of :func:`inner_schema`.
 
     Everybody who holds K1 can guess what is in it, so it travels and rests sealed.
@@ -230,7 +231,7 @@ class _Coded:
 class _Inner:
     """The inner layer of one batch. Each distinct value and salt is hashed once."""
 
-    def __init__(self, rows: pl.DataFrame, key_ring: KeyRing) -> None:
+    def __init__(self, rows: pl.DataFrame, key_ring: InnerKeys) -> None:
         self._rows = rows
         self._value_key = key_ring.inner_subkey(purpose=PURPOSE, field="value")
         self._salt_key = key_ring.inner_subkey(purpose=PURPOSE, field="salt")
