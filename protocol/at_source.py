@@ -92,20 +92,18 @@ def contract_at_hub(contract: Contract) -> Contract:
     Names of its own columns begin with ``_``, which no agreed name does.
     """
     return Contract.model_construct(
-        version=contract.version, tables=tuple(_table_at_hub(table, contract) for table in contract.tables)
+        version=contract.version, tables=tuple(_table_at_hub(table) for table in contract.tables)
     )
 
 
-def _table_at_hub(table: Table, contract: Contract) -> Table:
+def _table_at_hub(table: Table) -> Table:
     columns = [_column(NUMBER, ColumnType.INTEGER, "12"), _token(ROW_KEY)]
     columns += [_token(PERSON_REF)] if table.person_column else []
     columns += [_token(parent_column(number)) for number in range(1, len(table.references) + 1)]
     columns += [_pool_column(table, column) for column in pool_columns(table)]
     kept = {column.name for column in pool_columns(table) if column.kind is Treatment.KEEP}
     references = tuple(
-        Reference.model_construct(
-            columns=(parent_column(number),), to_table=reference.to_table, to_columns=(ROW_KEY,)
-        )
+        Reference.model_construct(columns=(parent_column(number),), to_table=reference.to_table, to_columns=(ROW_KEY,))
         for number, reference in enumerate(table.references, start=1)
     )
     return table.model_copy(
@@ -137,9 +135,7 @@ def _rules_at_hub(table: Table, kept: set[str], columns: Sequence[Column]) -> It
         if rule.kind is RuleKind.UNIQUE:
             yield rule.model_copy(update={"columns": (ROW_KEY,)})
         elif rule.kind is RuleKind.REFERENCE:
-            yield rule.model_copy(
-                update={"columns": (parent_column(places[rule.columns]),), "to_columns": (ROW_KEY,)}
-            )
+            yield rule.model_copy(update={"columns": (parent_column(places[rule.columns]),), "to_columns": (ROW_KEY,)})
         elif rule.kind is RuleKind.ROW_COUNT or (rule.kind in _OF_ONE_ROW and set(rule.columns) <= kept):
             yield rule
 
@@ -197,7 +193,9 @@ def codelists_at_hub(codelists: Sequence[CodeList]) -> tuple[CodeList, ...]:
     return tuple(
         codelist.model_copy(
             update={
-                "codes": tuple(code.model_copy(update={"valid_from": None, "valid_to": None}) for code in codelist.codes)
+                "codes": tuple(
+                    code.model_copy(update={"valid_from": None, "valid_to": None}) for code in codelist.codes
+                )
             }
         )
         for codelist in codelists

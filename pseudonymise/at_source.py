@@ -19,9 +19,10 @@ from protocol.errors import DefectFound
 from protocol.model import Contract, Table, Treatment
 from protocol.pool import DELETED, PERSON_DOMAIN, PERSON_REF, ROW_KEY, number_domain, pool_columns, row_domain
 from pseudonymise.encoding import TOKEN_SETS, encode_inner, encode_outer, inner_schema
+
 from pseudonymise.encoding import _flat_blocks, _list_of_blocks  # isort: skip
 from pseudonymise.keys import KeyRing
-from pseudonymise.match_keys import MATCH_KEYS, build_inner_match_keys, close_match_keys
+from pseudonymise.match_keys import MATCH_KEY_COLUMNS, MATCH_KEYS, build_inner_match_keys, close_match_keys
 from pseudonymise.normalise import SCHEME
 from pseudonymise.output import DELETE, Maker, Pseudonymised, find_linked, inner_layer, make_frames
 from pseudonymise.partner_key import InnerKeys
@@ -68,7 +69,9 @@ def pseudonymise_inner(
         inner_schema(),
         as_of,
     )
-    tables = {name: _for_transport(contract.table(name), frame, accepted[name], maker) for name, frame in made.tables.items()}
+    tables = {
+        name: _for_transport(contract.table(name), frame, accepted[name], maker) for name, frame in made.tables.items()
+    }
     return InnerFrames(tables, made.match_keys, pack_encodings(made.encodings), SCHEME, keys.k1_id)
 
 
@@ -94,9 +97,13 @@ def pack_encodings(inner: pl.DataFrame) -> pl.DataFrame:
         counts, blocks = _flat_blocks(inner[tokens.name])
         ends = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64) * _BLOCK_BYTES
         raw = pa.py_buffer(np.ascontiguousarray(blocks).tobytes())
-        joined = pa.LargeBinaryArray.from_buffers(pa.large_binary(), len(counts), [None, pa.py_buffer(ends.tobytes()), raw])
+        joined = pa.LargeBinaryArray.from_buffers(
+            pa.large_binary(), len(counts), [None, pa.py_buffer(ends.tobytes()), raw]
+        )
         cells = pl.Series(tokens.name, pl.from_arrow(joined), dtype=pl.Binary).to_frame()
-        columns.append(cells.select(pl.when(pl.first().bin.size() > 0).then(pl.first().bin.encode("base64"))).to_series())
+        columns.append(
+            cells.select(pl.when(pl.first().bin.size() > 0).then(pl.first().bin.encode("base64"))).to_series()
+        )
     return pl.DataFrame(columns)
 
 
@@ -119,6 +126,14 @@ def unpack_encodings(packed: pl.DataFrame) -> pl.DataFrame:
         blocks = np.frombuffer(b"".join(raw.drop_nulls()), dtype="<u8").reshape(-1, 2)
         columns.append(_list_of_blocks(tokens.name, sizes // _BLOCK_BYTES, blocks))
     return pl.DataFrame(columns, schema=inner_schema())
+
+
+def no_tokens() -> dict[str, pl.DataFrame]:
+    """``match_keys`` and packed ``encodings`` of nobody."""
+    return {
+        "match_keys": pl.DataFrame(schema=MATCH_KEY_COLUMNS),
+        "encodings": pl.DataFrame(schema=dict.fromkeys(inner_schema(), pl.String)),
+    }
 
 
 def find_linked_refs(tables: Mapping[str, pl.DataFrame], contract: Contract) -> pl.Series:

@@ -203,9 +203,7 @@ def close_match_keys(inner: pl.DataFrame, key_ring: KeyRing) -> pl.DataFrame:
     return pl.concat(frames)
 
 
-def _build(
-    normal: pl.DataFrame, person_ref: pl.Series, derive: Callable[[pl.Series, str], pl.Series]
-) -> pl.DataFrame:
+def _build(normal: pl.DataFrame, person_ref: pl.Series, derive: Callable[[pl.Series, str], pl.Series]) -> pl.DataFrame:
     if tuple(normal.columns) != NORMAL_FIELDS or normal.height != len(person_ref):
         raise DefectFound("match keys need the normal record, one row per person_ref")
     framed = normal.select(frame_text(pl.col(name)).alias(name) for name in sorted(_HASHED_FIELDS))

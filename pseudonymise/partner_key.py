@@ -97,5 +97,3 @@ def open_partner_key(
     except (KeyError, ValueError):
         raise KeyUnavailable(f"{where} does not hold K1 alone, as `linkarms keys export-k1` writes it") from None
     return PartnerKey(key.id, raw, key.created)
-
-

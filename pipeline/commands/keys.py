@@ -71,6 +71,23 @@ def _new_passphrase(settings: Settings, variable: str) -> str:
     return str(click.prompt("New passphrase", hide_input=True, confirmation_prompt=True, err=True))
 
 
+@keys.command(name="export-k1")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="The file to write, in a private folder.")
+def export_k1(out: Path) -> None:
+    """Write K1 alone to a file that a passphrase unlocks, for a partner that pseudonymises at its own site.
+
+    The passphrase is in LINKARMS_K1_PASSPHRASE, in the private file that LINKARMS_K1_PASSPHRASE_FILE names, or asked
+    for. Tell it on another way than the file.
+    """
+    from pipeline.key_rotation import read_rings
+    from pseudonymise.partner_key import export_partner_key
+
+    settings = read_settings()
+    ring = read_rings(settings, now=datetime.now(UTC)).in_force
+    new = _new_passphrase(settings, "LINKARMS_K1_PASSPHRASE")
+    click.echo(f"{out} holds K1 {export_partner_key(ring, out, lambda: new)}, locked by the passphrase.")
+
+
 @keys.command(name="list")
 def list_keys() -> None:
     """List the keys by id with state and dates, and say which the warehouse is made with. Shows no secret.
