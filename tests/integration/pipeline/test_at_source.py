@@ -1,6 +1,9 @@
 """Extracts that were pseudonymised at the partner's own site: the same rows, links and evidence as from clear ones."""
 
 import json
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,12 +12,17 @@ import polars as pl
 import pytest
 
 from pipeline.intake_steps import check_submission, pseudonymise_submission, receive_submissions
+from pipeline.resources import open_keys
 from pipeline.seal_extract import seal_extract
+from protocol.errors import NotYet
+from pseudonymise.keys import write_key_ring
 from synthetic import Partnership
 from tests.integration.pipeline.at_source import Office, drop_sealed, make_office, opened, tampered
 from tests.integration.pipeline.conftest import Copy
 from tests.integration.pipeline.world import LATER, NOW, World, edit
+from tests.privacy.canaries import Search
 
+ROOT = Path(__file__).parents[3]
 PARTNER = "harbour_trust"
 OTHER = "castle_borough"
 STORED = ("linkage.match_key", "linkage.encoding")
@@ -315,6 +323,64 @@ def test_extract_that_the_hub_would_refuse_becomes_no_envelope(office: Office, s
     assert "gate.version" in {finding.code for finding in made.check.receipt.findings}
 
 
+MOMENTS: dict[str, tuple[str, str, int]] = {
+    "while it is taken in": ("os.rename", "/taken", 1),
+    "while tokens are written": ("open", "tokens.part/encodings", 1),
+    "between tokens and accepted rows": ("open", "accepted.part/enrolment", 1),
+    "after the check": ("after", "check_submission", 1),
+    "while pool rows are written": ("open", "pool.part/person", 1),
+    "before the match keys have their name": ("os.rename", "/match_keys.parquet", 1),
+    "while tokens are removed": ("shutil.rmtree", ".removing-tokens", 1),
+    "between the load's commit and the receipt": ("os.mkdir", f"/outbox/{PARTNER}/2026-Q2-sub-", 1),
+    "before the drop is settled": ("os.rename", "/settled/", 2),
+}
+
+
+def test_wherever_it_is_killed_a_later_run_ends_it_and_no_token_lies_open(
+    world: World, copy_of: Copy, empty_world: World, office: Office, small: Mapping[str, Any]
+) -> None:
+    quiet = copy_of(empty_world)
+    made = office.pseudonymise(**small)
+    assert made.path is not None
+    for each in (quiet, world):
+        drop_sealed(each, PARTNER, made.path)
+    assert [outcome.refusal for outcome in quiet.take_in(PARTNER)] == [None]
+    files = opened(world, made.path)
+    tokens = [
+        token
+        for name, column in (("person", "person_ref"), ("enrolment", "row_key"), ("match_keys", "token"))
+        for token in pl.read_csv(files[f"{name}.csv"], infer_schema=False)[column]
+    ]
+    with start_killer() as killer:
+        for moment, die in MOMENTS.items():
+            # Each run has to come further than the last, over what that one left behind.
+            assert run_and_kill(killer, world, die) == signal.SIGKILL, moment
+            search = Search()
+            search.add_home(world.home)
+            assert [token for token in tokens if search.holds(token)] == [], moment
+    world.take_in(PARTNER)
+    assert world.query("select state from governance.submission") == [("loaded",)]
+    assert content(world) == content(quiet)
+    assert world.work() == []
+    assert world.waiting(PARTNER) == []
+
+
+def start_killer() -> "subprocess.Popen[str]":
+    command = [sys.executable, "-c", "from tests.integration.pipeline.killing import main; main()"]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+
+
+def run_and_kill(killer: "subprocess.Popen[str]", world: World, die: tuple[str, str, int]) -> int:
+    """The number of the signal that ended an intake; 0 where it came to its end."""
+    assert killer.stdin is not None
+    assert killer.stdout is not None
+    environment = dict(world.settings.environment)
+    request = {"environment": environment, "partner": PARTNER, "now": NOW.isoformat(), "die": die}
+    killer.stdin.write(json.dumps(request) + "\n")
+    killer.stdin.flush()
+    return int(killer.stdout.readline())
+
+
 # --- repeating and rotating -------------------------------------------------------------------------------------------
 
 
@@ -329,6 +395,41 @@ def test_every_step_can_be_repeated(world: World, office: Office, small: Mapping
     (outcome,) = world.take_in(PARTNER)
     assert outcome.refusal is None
     assert world.work() == []
+
+
+def test_k2_that_is_added_on_the_way_is_applied_and_another_k1_refuses(
+    world: World, office: Office, small: Mapping[str, Any]
+) -> None:
+    made = office.pseudonymise(**small)
+    assert made.path is not None
+    drop_sealed(world, PARTNER, made.path)
+    (waiting,) = receive_submissions(PARTNER, world.settings, now=NOW)
+    submission = waiting["submission_id"]
+    check_submission(submission, world.settings, now=NOW)
+    # The key file gets another K1 between two steps, while nothing is in the warehouse yet.
+    source = world.settings.key_source
+    held = open_keys(world.settings, now=NOW)
+    longer = held.with_new("K1", NOW)
+    other = longer.pending("K1")
+    assert other is not None
+    write_key_ring(source, longer.with_inner(other).marked(NOW))
+    with pytest.raises(NotYet, match="K1 was changed"):
+        pseudonymise_submission(submission, world.settings, now=NOW)
+    (outcome,) = world.take_in(PARTNER)
+    assert outcome.refusal is not None
+    codes = [finding["code"] for finding in world.receipt(PARTNER, submission)["findings"]]
+    assert codes == ["source.k1"]
+    # With the former K1 back and a K2 on top, the same drop is taken in.
+    write_key_ring(source, held.with_new("K2", NOW).with_next_outer().marked(NOW))
+    drop_sealed(world, PARTNER, made.path, "again.sealed")
+    (outcome,) = world.take_in(PARTNER, now=LATER)
+    assert outcome.refusal is None
+    before = content(world)
+    world.load(PARTNER, small["tables"], {**small["manifest"], "extracted_on": "2026-07-09"}, now=LATER)
+    rows = world.rows_in_force("person", "row_key, person_ref")
+    assert sorted(rows) == sorted(
+        (row["row_key"], row["person_ref"]) for row in map(json.loads, before["facts.person"])
+    )
 
 
 def test_clear_extract_that_is_sealed_is_still_taken_as_one(
