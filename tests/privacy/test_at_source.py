@@ -73,7 +73,8 @@ def test_no_canary_no_inner_token_and_no_key_is_anywhere_it_should_not_be(
         search = Search()
         search.add_home(world.home)
         search.add_home(tmp_path / "scratch")
-        search.add_database(world)
+        if step is load_submission:
+            search.add_database(world)
         assert search.find(PLANTED) == []
         assert search.find_bytes([*tokens, *secrets]) == []
         assert not scratch.exists() or list(scratch.iterdir()) == []

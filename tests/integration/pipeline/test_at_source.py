@@ -13,14 +13,15 @@ import pytest
 
 from pipeline.intake_steps import check_submission, pseudonymise_submission, receive_submissions
 from pipeline.resources import open_keys
-from pipeline.seal_extract import seal_extract
 from protocol.errors import NotYet
 from pseudonymise.keys import write_key_ring
 from synthetic import Partnership
 from tests.integration.pipeline.at_source import Office, drop_sealed, make_office, opened, tampered
 from tests.integration.pipeline.conftest import Copy
-from tests.integration.pipeline.world import LATER, NOW, World, edit
+from tests.integration.pipeline.test_two_versions import extract as extract_by_the_earlier
+from tests.integration.pipeline.world import LATER, NOW, World, edit, set_up, with_agreement
 from tests.privacy.canaries import Search
+from tests.two_versions import write_two_versions
 
 ROOT = Path(__file__).parents[3]
 PARTNER = "harbour_trust"
@@ -324,15 +325,11 @@ def test_extract_that_the_hub_would_refuse_becomes_no_envelope(office: Office, s
 
 
 MOMENTS: dict[str, tuple[str, str, int]] = {
-    "while it is taken in": ("os.rename", "/taken", 1),
     "while tokens are written": ("open", "tokens.part/encodings", 1),
     "between tokens and accepted rows": ("open", "accepted.part/enrolment", 1),
-    "after the check": ("after", "check_submission", 1),
     "while pool rows are written": ("open", "pool.part/person", 1),
-    "before the match keys have their name": ("os.rename", "/match_keys.parquet", 1),
     "while tokens are removed": ("shutil.rmtree", ".removing-tokens", 1),
     "between the load's commit and the receipt": ("os.mkdir", f"/outbox/{PARTNER}/2026-Q2-sub-", 1),
-    "before the drop is settled": ("os.rename", "/settled/", 2),
 }
 
 
@@ -432,12 +429,18 @@ def test_k2_that_is_added_on_the_way_is_applied_and_another_k1_refuses(
     )
 
 
-def test_clear_extract_that_is_sealed_is_still_taken_as_one(
-    world: World, office: Office, small: Mapping[str, Any]
+def test_extract_of_an_earlier_version_is_carried_over_at_the_source_as_at_the_hub(
+    copy_of: Copy, empty_world: World, partnership: Partnership, tmp_path: Path
 ) -> None:
-    office.pseudonymise(**small)
-    envelope = seal_extract(office.folder / "office" / "extract", office.public_key)
-    drop_sealed(world, PARTNER, envelope.path)
-    (outcome,) = world.take_in(PARTNER)
-    assert outcome.refusal is None
-    assert world.receipt(PARTNER, outcome.submission_id)["pseudonymised_at_source"] is False
+    folder = write_two_versions(tmp_path / "agreement")
+    worlds = [with_agreement(copy_of(empty_world), folder) for _ in range(2)]
+    tables, manifest = extract_by_the_earlier(partnership, PARTNER)
+    for world in worlds:
+        set_up(world)
+    first = worlds[0].load(PARTNER, tables, manifest)
+    second = send(worlds[1], make_office(worlds[1], tmp_path), tables, manifest)
+    assert content(worlds[1]) == content(worlds[0])
+    assert worlds[1].query("select agreement_version, rows_version from governance.submission") == [("1.0", "2.0")]
+    receipts = [world.receipt(PARTNER, sub) for world, sub in zip(worlds, (first, second), strict=True)]
+    assert receipts[1]["tables"] == receipts[0]["tables"]
+    assert receipts[1]["sunset_notice"] == receipts[0]["sunset_notice"]
