@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from pseudonymise.sealing import PublicKey
 
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+_QUICK = 1
+"""Tokens hardly get smaller, however long one tries."""
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 """The day that every file in the archive has, so that the same files give the same archive."""
 
@@ -75,7 +77,7 @@ def write_sealed_archive(target: Path, key: "PublicKey", files: Iterable[tuple[s
     def write(sink: IO[bytes]) -> None:
         with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED) as archive:
             for name, content in files:
-                archive.writestr(_entry(name), content)
+                archive.writestr(_entry(name), content, compresslevel=_QUICK)
 
     try:
         return _write(target, key, write)

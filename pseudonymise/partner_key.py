@@ -5,6 +5,7 @@ so that it is guarded like the extract itself; without K2 it gives nobody what i
 shows its id and nothing else, and is not pickled or copied (``tests/unit/pseudonymise/test_partner_key.py``).
 """
 
+import os
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -76,7 +77,9 @@ def open_partner_key(
     Raises KeyUnavailable, which never shows more than the source's name; also where the source holds K2, which has no
     place at a partner's site.
     """
-    text, where = read_key_text(source, made_by="linkarms keys export-k1", environ=environ)
+    if source.startswith("file:") and not hasattr(os, "geteuid"):
+        raise KeyUnavailable("nobody can tell here who else may read a key file: give its text by env:<NAME>")
+    text, where = read_key_text(source, made_by="linkarms keys partner-key", environ=environ)
     if is_locked(text):
         if passphrase is None:
             raise KeyUnavailable(f"{where} is locked, and no passphrase is at hand")
@@ -95,5 +98,5 @@ def open_partner_key(
         if key.layer != "K1":
             raise ValueError
     except (KeyError, ValueError):
-        raise KeyUnavailable(f"{where} does not hold K1 alone, as `linkarms keys export-k1` writes it") from None
+        raise KeyUnavailable(f"{where} does not hold K1 alone, as `linkarms keys partner-key` writes it") from None
     return PartnerKey(key.id, raw, key.created)

@@ -71,9 +71,9 @@ def _new_passphrase(settings: Settings, variable: str) -> str:
     return str(click.prompt("New passphrase", hide_input=True, confirmation_prompt=True, err=True))
 
 
-@keys.command(name="export-k1")
+@keys.command(name="partner-key")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The file to write, in a private folder.")
-def export_k1(out: Path) -> None:
+def write_partner_key(out: Path) -> None:
     """Write K1 alone to a file that a passphrase unlocks, for a partner that pseudonymises at its own site.
 
     The passphrase is in LINKARMS_K1_PASSPHRASE, in the private file that LINKARMS_K1_PASSPHRASE_FILE names, or asked

@@ -1,6 +1,7 @@
 """K1 alone in a partner's hands: the same subkeys as the ring's, and out of sight."""
 
 import copy
+import os
 import pickle
 import traceback
 from datetime import UTC, datetime
@@ -98,3 +99,13 @@ def test_it_shows_its_id_only_and_is_neither_pickled_nor_copied(key: PartnerKey)
     for attempt in (pickle.dumps, copy.copy, copy.deepcopy):
         with pytest.raises(TypeError, match="not pickled or copied"):
             attempt(key)
+
+
+def test_where_a_files_rights_cannot_be_checked_the_key_comes_by_a_variable(
+    file: Path, key: PartnerKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(os, "geteuid")  # as on Windows
+    with pytest.raises(KeyUnavailable, match="env:<NAME>"):
+        open_partner_key(f"file:{file}", passphrase=lambda: PASSPHRASE)
+    held = {"HELD": file.read_text().replace("\n", ";")}
+    assert open_partner_key("env:HELD", environ=held, passphrase=lambda: PASSPHRASE).k1_id == key.k1_id
