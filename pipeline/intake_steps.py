@@ -40,7 +40,7 @@ from intake.channels import Channel, Drop
 from intake.manifest import Manifest, read_manifest
 from intake.submission import read_submission as read_files
 from intake.submission import speak_of_sheets
-from intake.taking import Limits, take_in
+from intake.taking import Limits, finding_in_clear, take_in
 from pipeline.channels import open_channel
 from pipeline.files import (
     fill_folder,
@@ -70,7 +70,7 @@ from pipeline.version_checks import check_in_version
 from protocol.errors import DefectFound, LinkarmsError, NotYet, SubmissionRefused
 from protocol.finding import Finding, Scope
 from protocol.gate import check_gate
-from protocol.model import Agreement, Contract, Partner
+from protocol.model import Agreement, Contract, Partner, Pseudonymising
 from protocol.versions import known_versions, partner_under, terms_of
 from warehouse.loading import (
     SubmissionRecord,
@@ -284,6 +284,8 @@ def _receive_into(
         refuse(taken.submission_id, None, (*findings, *more))
     if manifest.pseudonymised is not None and laid_out.sealed_as is None:
         refuse(taken.submission_id, manifest, (*findings, unsealed_finding()))
+    if manifest.pseudonymised is None and partner.channel.pseudonymised is Pseudonymising.REQUIRED:
+        refuse(taken.submission_id, manifest, (*findings, finding_in_clear()))
     submission = Submission(
         taken.submission_id, partner.id, drop.reference, taken.content_digest, now, manifest, laid_out.sealed_as
     )
