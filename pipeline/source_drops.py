@@ -5,6 +5,7 @@ beyond the allow-list; types and codes of what is kept, keys, references, volume
 of persons that may be linked. Rules that need identifiers were checked at the source, and the receipt says so.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -50,6 +51,8 @@ FindRowKeys = Callable[[str, pl.Series], pl.Series]
 
 _SCHEMA = {MATCH_KEYS: ("person_ref", "key_name", "token"), FINDINGS: FINDING_COLUMNS}
 _MOST_ROWS_TOLD = 20
+_MOST_FINDINGS = 2000
+_ROWS = re.compile(r"[0-9]{1,12}", re.ASCII)
 
 
 @dataclass(frozen=True, repr=False)
@@ -263,21 +266,24 @@ def _read_beside(taken: TakenDrop, name: str, columns: tuple[str, ...]) -> pl.Da
 
 
 def _read_findings(taken: TakenDrop) -> list[dict[str, Any]]:
-    told: list[dict[str, Any]] = []
-    for row in _read_beside(taken, FINDINGS, FINDING_COLUMNS).iter_rows(named=True):
-        try:
-            numbers = tuple(int(number) for number in (row["first_rows"] or "").split())
-            told.append(
-                {
-                    "code": row["code"] or "",
-                    "scope": Scope(row["scope"]),
-                    "rows": int(row["rows"]),
-                    "first_rows": numbers[:_MOST_ROWS_TOLD],
-                }
-            )
-        except (ValueError, TypeError):
-            raise _Faulty("source.file_form") from None
-    return told
+    frame = _read_beside(taken, FINDINGS, FINDING_COLUMNS)
+    if frame.height > _MOST_FINDINGS:
+        raise _Faulty("source.file_form")
+    return [_read_finding(row) for row in frame.iter_rows(named=True)]
+
+
+def _read_finding(row: Mapping[str, str | None]) -> dict[str, Any]:
+    first_rows = (row["first_rows"] or "").split()
+    if not all(_ROWS.fullmatch(number) for number in (row["rows"] or "", *first_rows)):
+        raise _Faulty("source.file_form")
+    if row["scope"] not in (Scope.ROW, Scope.NOTE):
+        raise _Faulty("source.file_form")
+    return {
+        "code": row["code"] or "",
+        "scope": Scope(row["scope"]),
+        "rows": int(row["rows"] or 0),
+        "first_rows": tuple(map(int, first_rows[:_MOST_ROWS_TOLD])),
+    }
 
 
 def _read_tokens(
@@ -296,6 +302,8 @@ def _read_tokens(
     for refs in (match_keys[PERSON_REF], encodings[PERSON_REF]):
         if refs.null_count() or not refs.is_in(may_stand.implode()).all():
             raise _Faulty("source.tokens_of_others")
+    if match_keys.is_duplicated().any() or _one_is_twice(result.accepted, contract):
+        raise _Faulty("source.twice")
     sound = match_keys["token"].str.contains(rf"\A{TOKEN}\z").fill_null(value=False).all()
     if not sound or not match_keys["key_name"].is_in(sorted(match_key_names())).fill_null(value=False).all():
         raise _Faulty("source.file_form")
@@ -310,6 +318,12 @@ def _read_tokens(
     if not kept["encodings"][PERSON_REF].equals(linked):
         raise _Faulty("source.tokens_missing")
     return kept
+
+
+def _one_is_twice(accepted: Mapping[str, pl.DataFrame], contract: Contract) -> bool:
+    """Whether a client stands twice in a table that has one row for each."""
+    one_row_each = [name for name in accepted if contract.table(name).key == (contract.table(name).person_column,)]
+    return any(accepted[name][PERSON_REF].is_duplicated().any() for name in one_row_each)
 
 
 def _person_refs(tables: Mapping[str, pl.DataFrame]) -> pl.Series:
@@ -357,6 +371,7 @@ _FAULTS: dict[str, tuple[str, str]] = {
         "There are tokens for linking that belong to none of the clients who may be linked.",
         _AGAIN,
     ),
+    "source.twice": ("A client, or a token for linking, stands twice where it can stand once.", _AGAIN),
     "source.tokens_missing": ("Tokens for linking are missing, or stand twice or in another order.", _AGAIN),
 }
 

@@ -1,6 +1,7 @@
 """Extracts that were pseudonymised at the partner's own site: the same rows, links and evidence as from clear ones."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,17 +12,21 @@ from typing import Any
 import polars as pl
 import pytest
 
+from pipeline.at_source import pseudonymise_extract
 from pipeline.intake_steps import check_submission, pseudonymise_submission, receive_submissions
 from pipeline.resources import open_keys
 from protocol.errors import NotYet
 from pseudonymise.keys import write_key_ring
 from synthetic import Partnership
+from synthetic.hmis import make_hmis_export
 from tests.integration.pipeline.at_source import Office, drop_sealed, make_office, opened, tampered
 from tests.integration.pipeline.conftest import Copy
+from tests.integration.pipeline.test_hmis import PERIOD as HMIS_PERIOD
 from tests.integration.pipeline.test_two_versions import extract as extract_by_the_earlier
-from tests.integration.pipeline.world import LATER, NOW, World, edit, set_up, with_agreement
+from tests.integration.pipeline.world import LATER, NOW, World, drop_world, edit, make_world, set_up, with_agreement
 from tests.privacy.canaries import Search
 from tests.two_versions import write_two_versions
+from warehouse.server import EmbeddedServer
 
 ROOT = Path(__file__).parents[3]
 PARTNER = "harbour_trust"
@@ -277,6 +282,21 @@ def tokens_for_one_not_to_link(files: Files) -> None:
     cell("person", "do_not_link", "yes")(files)
 
 
+def one_client_twice(files: Files) -> None:
+    first, second = pl.read_csv(files["person.csv"], infer_schema=False)["person_ref"].head(2)
+    for name in ("person.csv", "match_keys.csv", "encodings.csv"):
+        files[name] = files[name].replace(second.encode(), first.encode())
+
+
+def a_token_twice(files: Files) -> None:
+    last = files["match_keys.csv"].splitlines(keepends=True)[-1]
+    files["match_keys.csv"] += last
+
+
+def words_in_a_finding(files: Files) -> None:
+    files["source_findings.csv"] += b"person.sex.code,row,person,1,Smith\n"
+
+
 def claim_nothing_held_back(files: Files) -> None:
     manifest = json.loads(files["manifest.json"])
     manifest["pseudonymised"]["tables"]["person"]["received"] += 5
@@ -298,6 +318,9 @@ TAMPERED: dict[str, tuple[Callable[[Files], None], str]] = {
     "no match keys": (lambda files: files.pop("match_keys.csv") and None, "source.file_missing"),
     "encodings that are missing": (cut("encodings.csv", 1), "source.tokens_missing"),
     "tokens of one who is not to be linked": (tokens_for_one_not_to_link, "source.tokens_of_others"),
+    "one client twice": (one_client_twice, "source.twice"),
+    "a token twice": (a_token_twice, "source.twice"),
+    "words in the place of row numbers": (words_in_a_finding, "source.file_form"),
     "a match key in clear": (
         lambda files: files.update({"match_keys.csv": files["match_keys.csv"][:-65] + b"smith 1980-03-02\n"}),
         "source.file_form",
@@ -444,3 +467,29 @@ def test_extract_of_an_earlier_version_is_carried_over_at_the_source_as_at_the_h
     receipts = [world.receipt(PARTNER, sub) for world, sub in zip(worlds, (first, second), strict=True)]
     assert receipts[1]["tables"] == receipts[0]["tables"]
     assert receipts[1]["sunset_notice"] == receipts[0]["sunset_notice"]
+
+
+def test_export_that_is_mapped_and_has_no_manifest_is_mapped_at_the_source(
+    database_server: EmbeddedServer, database_template: str, tmp_path: Path
+) -> None:
+    """The HMIS partnership: one export for several organisations, each of which takes its rows by SQL."""
+    partner, folder = "organization_a", ROOT / "examples" / "hmis"
+    in_clear = make_world(database_server, database_template, tmp_path / "clear", folder, None)
+    at_source = make_world(database_server, in_clear.database, tmp_path / "source", folder, in_clear.home)
+    export = tmp_path / HMIS_PERIOD
+    make_hmis_export(export, clients=120, seed=4)
+    shutil.copytree(export, in_clear.settings.inbox(partner) / HMIS_PERIOD)
+    in_clear.flag(in_clear.settings.inbox(partner) / HMIS_PERIOD)
+    office = make_office(at_source, tmp_path / "office")
+    envelope = tmp_path / f"{HMIS_PERIOD}.sealed"
+    made = pseudonymise_extract(
+        export, at_source.agreement, office.keys, office.public_key, envelope, now=NOW, partner_id=partner
+    )
+    assert made.path is not None, made.check.receipt.findings
+    drop_sealed(at_source, partner, envelope)
+    for world in (in_clear, at_source):
+        assert [outcome.refusal for outcome in world.take_in(partner)] == [None]
+    assert content(at_source) == content(in_clear)
+    assert len(content(at_source)["facts.person"]) > 20
+    for world in (in_clear, at_source):
+        drop_world(world)
