@@ -73,7 +73,8 @@ def _new_passphrase(settings: Settings, variable: str) -> str:
 
 @keys.command(name="partner-key")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The file to write, in a private folder.")
-def write_partner_key(out: Path) -> None:
+@click.option("--pending", is_flag=True, help="The K1 that waits to come into use, in the place of the present one.")
+def write_partner_key(out: Path, pending: bool) -> None:
     """Write K1 alone to a file that a passphrase unlocks, for a partner that pseudonymises at its own site.
 
     The passphrase is in LINKARMS_K1_PASSPHRASE, in the private file that LINKARMS_K1_PASSPHRASE_FILE names, or asked
@@ -83,7 +84,15 @@ def write_partner_key(out: Path) -> None:
     from pseudonymise.partner_key import export_partner_key
 
     settings = read_settings()
-    ring = read_rings(settings, now=datetime.now(UTC)).in_force
+    rings = read_rings(settings, now=datetime.now(UTC))
+    if not rings.fit:
+        raise KeyUnavailable("The keys at hand are not the warehouse's. Point LINKARMS_KEYS at those used before.")
+    ring = rings.in_force
+    if pending:
+        waiting = ring.pending("K1")
+        if waiting is None:
+            raise KeyUnavailable("No K1 waits to come into use; `linkarms keys rotate --layer K1 --prepare` makes one.")
+        ring = ring.with_inner(waiting)
     new = _new_passphrase(settings, "LINKARMS_K1_PASSPHRASE")
     click.echo(f"{out} holds K1 {export_partner_key(ring, out, lambda: new)}, locked by the passphrase.")
 
