@@ -18,9 +18,7 @@ from protocol.at_source import NUMBER, parent_column
 from protocol.errors import DefectFound
 from protocol.model import Contract, Table, Treatment
 from protocol.pool import DELETED, PERSON_DOMAIN, PERSON_REF, ROW_KEY, number_domain, pool_columns, row_domain
-from pseudonymise.encoding import TOKEN_SETS, encode_inner, encode_outer, inner_schema
-
-from pseudonymise.encoding import _flat_blocks, _list_of_blocks  # isort: skip
+from pseudonymise.encoding import TOKEN_SETS, encode_inner, encode_outer, flat_blocks, inner_schema, list_of_blocks
 from pseudonymise.keys import KeyRing
 from pseudonymise.match_keys import MATCH_KEY_COLUMNS, MATCH_KEYS, build_inner_match_keys, close_match_keys
 from pseudonymise.normalise import SCHEME
@@ -94,7 +92,7 @@ def pack_encodings(inner: pl.DataFrame) -> pl.DataFrame:
     after the other; null where it has none."""
     columns: list[pl.Series] = [inner[PERSON_REF]]
     for tokens in TOKEN_SETS:
-        counts, blocks = _flat_blocks(inner[tokens.name])
+        counts, blocks = flat_blocks(inner[tokens.name])
         ends = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64) * _BLOCK_BYTES
         raw = pa.py_buffer(np.ascontiguousarray(blocks).tobytes())
         joined = pa.LargeBinaryArray.from_buffers(
@@ -124,7 +122,7 @@ def unpack_encodings(packed: pl.DataFrame) -> pl.DataFrame:
         if (sizes % _BLOCK_BYTES).any():
             raise ValueError("a cell does not hold whole blocks")
         blocks = np.frombuffer(b"".join(raw.drop_nulls()), dtype="<u8").reshape(-1, 2)
-        columns.append(_list_of_blocks(tokens.name, sizes // _BLOCK_BYTES, blocks))
+        columns.append(list_of_blocks(tokens.name, sizes // _BLOCK_BYTES, blocks))
     return pl.DataFrame(columns, schema=inner_schema())
 
 
