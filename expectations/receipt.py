@@ -110,6 +110,8 @@ class Receipt(Frozen):
     """What the partner has to do before that day."""
     only_checked: bool = False
     """True where nothing was sent: the officer's own check of what would become of it."""
+    pseudonymised_at_source: bool = False
+    """True where identifiers had been replaced at the partner's own site before anything was sent."""
 
 
 def merge_findings(*several: Sequence[Finding]) -> tuple[Finding, ...]:
@@ -138,6 +140,7 @@ def build_receipt(
     sunset_notice: str | None = None,
     last: EarlierSubmission | None = None,
     only_checked: bool = False,
+    at_source: bool = False,
 ) -> Receipt:
     """Put a receipt together; its state follows from the findings and counts.
 
@@ -146,7 +149,8 @@ def build_receipt(
     questions. ``previous_counts``: rows in force from the partner's earlier submission, by table. ``version``: that of
     the agreement that the submission states; one that the agreement does not know is not repeated. ``sunset_notice``
     follows from it where it is not given. ``last``: the partner's submission before this one, of whatever period.
-    ``only_checked``: nothing was sent, so that the receipt says what would be.
+    ``only_checked``: nothing was sent, so that the receipt says what would be. ``at_source``: identifiers were replaced
+    before it was sent.
     """
     version = version if version in known_versions(agreement) else None
     if sunset_notice is None and version is not None:
@@ -201,12 +205,15 @@ def build_receipt(
         how_to_correct=None if only_checked else _how_to_correct(state, submission_id, partner),
         contact=contact,
         inbox_days=agreement.retention.inbox_days,
-        what_happens_to_the_file=_NOT_SENT if only_checked else _what_happens(state, agreement.retention.inbox_days),
+        what_happens_to_the_file=_NOT_SENT
+        if only_checked
+        else _what_happens(state, agreement.retention.inbox_days, at_source=at_source),
         software_version=software_version,
         agreement_version_submitted=version,
         sunset=window.sunset if window is not None else None,
         sunset_notice=sunset_notice,
         only_checked=only_checked,
+        pseudonymised_at_source=at_source,
     )
 
 
@@ -262,11 +269,16 @@ def _is_mendable(finding: Finding) -> bool:
     return finding.code == "gate.version" or (finding.code == "gate.period" and finding.example is not None)
 
 
-def _what_happens(state: State, inbox_days: int) -> str:
+def _what_happens(state: State, inbox_days: int, *, at_source: bool) -> str:
     days = "1 day" if inbox_days == 1 else f"{inbox_days} days"
     then = f"The file in your inbox is deleted after {days}; you may delete it sooner."
     if state in (State.REFUSED, State.UNCHANGED):
         return f"Nothing of this file was kept beyond your inbox. {then}"
+    if at_source:
+        return (
+            "Names, numbers and other identifiers had been replaced at your own site. The tokens were hashed once more "
+            f"under a key that only the hub has, and the working copy of the file was deleted. {then}"
+        )
     held = ", and rows that were held back were not kept" if state is State.ACCEPTED_WITH_ROWS_HELD_BACK else ""
     return (
         f"Names, numbers and other identifiers were replaced by keyed pseudonyms, free text was dropped{held}. The "

@@ -25,6 +25,8 @@ _VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.-]{0,19}", re.ASCII)
 _SUBMISSION = re.compile(r"sub-[0-9a-f]{20}", re.ASCII)
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _ROWS = re.compile(r"\d{1,12}", re.ASCII)
+_KEY_ID = re.compile(r"[0-9a-f]{16}", re.ASCII)
+_DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _NIL = "nil"
 _MOST_DEPTH = 4
 _MOST_PARTS = 4000
@@ -44,6 +46,28 @@ class ManifestKind(StrEnum):
     """There is nothing to report."""
 
 
+class RowCounts(Frozen):
+    """What became of one table's rows in the check at the source."""
+
+    received: int
+    accepted: int
+    held_back: int
+    repeated: int
+
+
+class SourceStatement(Frozen):
+    """What `linkarms pseudonymise` says of a drop whose identifiers it replaced at the partner's own site."""
+
+    format: int
+    """Of the drop, see :data:`protocol.at_source.FORMAT`."""
+    scheme: int
+    """Of normalisation."""
+    k1_id: str
+    agreement_digest: str
+    """Of the text that the extract was checked against."""
+    tables: dict[Name, RowCounts] = Field(default_factory=dict)
+
+
 class Manifest(Frozen):
     """What a partner says about its own submission."""
 
@@ -59,6 +83,8 @@ class Manifest(Frozen):
     manifest: then no row counts are checked."""
     from_workbook: bool = False
     """It stands in a sheet of a workbook, which needs no row counts: nobody can cut a workbook in half unseen."""
+    pseudonymised: SourceStatement | None = None
+    """Where identifiers were replaced at the partner's own site: by what, and what was checked there."""
 
     @property
     def nil_tables(self) -> tuple[str, ...]:
@@ -106,6 +132,7 @@ def read_manifest(
         return None, findings
     stated = entries.get("agreement_version")
     by_earlier = earlier is not None and isinstance(stated, str) and stated.strip() == earlier.version
+    by_earlier = by_earlier and "pseudonymised" not in entries  # such rows were carried over at the source
     return _check(entries, taken, partner, earlier if earlier is not None and by_earlier else contract)
 
 
@@ -253,6 +280,8 @@ def _check(
         supersedes = text("supersedes", _SUBMISSION)
     elif entries.get("supersedes") not in (None, "", "null", "~"):
         findings.append(_finding("manifest.supersedes_without_correction"))
+    source, source_findings = _read_source(entries.get("pseudonymised"))
+    findings += source_findings
     in_sheet = taken.manifest is not None and taken.manifest.sheet is not None
     uncounted = in_sheet and "tables" not in entries
     tables, table_findings = _read_tables(entries.get("tables"), None if uncounted else kind, contract)
@@ -271,9 +300,32 @@ def _check(
             extracted_on=extracted_on,
             tables=tables,
             from_workbook=in_sheet,
+            pseudonymised=source,
         ),
         (),
     )
+
+
+def _read_source(value: Any) -> tuple[SourceStatement | None, list[Finding]]:
+    """What `linkarms pseudonymise` wrote, or nothing where the drop is none of its; numbers stand as text."""
+    if value is None:
+        return None, []
+    faulty = [_finding("manifest.pseudonymised")]
+    if not isinstance(value, dict) or set(value) != set(SourceStatement.model_fields):
+        return None, faulty
+    tables = value["tables"]
+    if not isinstance(tables, dict) or not all(isinstance(counts, dict) for counts in tables.values()):
+        return None, faulty
+    numbers = [value["format"], value["scheme"], *(count for counts in tables.values() for count in counts.values())]
+    hashed = isinstance(value["k1_id"], str) and isinstance(value["agreement_digest"], str)
+    if not hashed or not all(isinstance(number, str) and _ROWS.fullmatch(number) for number in numbers):
+        return None, faulty
+    if not _KEY_ID.fullmatch(value["k1_id"]) or not _DIGEST.fullmatch(value["agreement_digest"]):
+        return None, faulty
+    try:
+        return SourceStatement.model_validate(value), []
+    except ValueError:  # its text quotes what it read
+        return None, faulty
 
 
 def _has_rows(sheet: TakenFile) -> bool:
@@ -383,6 +435,10 @@ _FAULTS: dict[str, tuple[str, str]] = {
     "manifest.nil_with_files": (
         "The manifest declares that there is nothing to report, but there are files.",
         "Leave the files out, or declare 'kind: full' with their rows.",
+    ),
+    "manifest.pseudonymised": (
+        "The manifest's entry 'pseudonymised' is not as `linkarms pseudonymise` writes it.",
+        "Leave it out of a manifest of your own. What `linkarms pseudonymise` makes is dropped unchanged.",
     ),
     "manifest.nil_with_rows": (
         "The manifest declares that there is nothing to report, but it counts rows.",

@@ -262,7 +262,7 @@ def _simple_names(table: Table) -> dict[str, str]:
         words = column.name.split("_")
         forms = {_simple(column.name), _simple(column.label)}
         if len(words) > 2:
-            forms.add("".join(word[0] for word in words))
+            forms.add("".join(word[:1] for word in words))
         for form in forms:
             said.setdefault(form, set()).add(column.name)
     names = {_simple(column.name): column.name for column in table.columns}

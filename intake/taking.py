@@ -667,6 +667,12 @@ _FAULTS: dict[str, tuple[str, str]] = {
         "Seal it with `linkarms seal FOLDER --to PUBLIC_KEY_FILE` and drop the file that it makes. Tell the "
         "coordinator that this one came unsealed.",
     ),
+    "drop.in_clear": (
+        "The extract was dropped with identifiers in it, and the agreement says that they are replaced at your own "
+        "site before anything is sent.",
+        "Use `linkarms pseudonymise` and drop the file that it makes. Tell the coordinator that this one came with "
+        "identifiers.",
+    ),
     "drop.envelope_not_one": (
         "The .sealed file is not a sealed envelope.",
         "Seal the extract with `linkarms seal` and drop the file that it makes, unchanged.",
@@ -770,6 +776,11 @@ _FAULTS: dict[str, tuple[str, str]] = {
 def _finding(code: str, **values: object) -> Finding:
     sentence, mend = _FAULTS[code]
     return Finding(code=code, scope=Scope.SUBMISSION, sentence=sentence.format(**values), mend=mend)
+
+
+def finding_in_clear() -> Finding:
+    """Why an extract is refused whose identifiers should have been replaced before it was sent."""
+    return _finding("drop.in_clear")
 
 
 def _kind_finding(mode: int) -> Finding:

@@ -17,6 +17,7 @@ COMMANDS = {
     "keys": "keys",
     "linkage": "linkage",
     "partner": "partnership",
+    "pseudonymise": "pseudonymise",
     "release": "release",
     "seal": "seal",
     "summary": "trial",

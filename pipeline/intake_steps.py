@@ -11,6 +11,7 @@ The working folder ``work/<submission id>/`` is readable by this account alone:
 ``envelope``        a drop that came sealed                           sealed
 ``submission.json`` who, which period, when                           -
 ``accepted/``       rows that passed, typed, one Parquet file a table sealed
+``tokens/``         tokens that were made at the partner's own site   sealed
 ``checked.json``    counts and findings                               -
 ``pool/``           pool-ready rows, one Parquet file a table         keyed pseudonyms
 ``match_keys``      tokens for finding pairs, one Parquet file        keyed pseudonyms
@@ -26,7 +27,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import polars as pl
 from sqlalchemy import Connection
@@ -39,7 +40,7 @@ from intake.channels import Channel, Drop
 from intake.manifest import Manifest, read_manifest
 from intake.submission import read_submission as read_files
 from intake.submission import speak_of_sheets
-from intake.taking import Limits, take_in
+from intake.taking import Limits, finding_in_clear, take_in
 from pipeline.channels import open_channel
 from pipeline.files import (
     fill_folder,
@@ -64,11 +65,12 @@ from pipeline.sealed_drops import (
     write_sealed_frames,
 )
 from pipeline.settings import Settings
+from pipeline.source_drops import SourceCheck, check_source_drop, unsealed_finding
 from pipeline.version_checks import check_in_version
 from protocol.errors import DefectFound, LinkarmsError, NotYet, SubmissionRefused
 from protocol.finding import Finding, Scope
 from protocol.gate import check_gate
-from protocol.model import Agreement, Contract, Partner
+from protocol.model import Agreement, Contract, Partner, Pseudonymising
 from protocol.versions import known_versions, partner_under, terms_of
 from warehouse.loading import (
     SubmissionRecord,
@@ -88,10 +90,16 @@ from warehouse.lookups import (
     sort_by_receipt,
 )
 
+if TYPE_CHECKING:
+    from pseudonymise.keys import KeyRing
+    from pseudonymise.output import Pseudonymised
+
 _log = logging.getLogger(__name__)
 
 SUBMISSION = "submission.json"
 CHECKED = "checked.json"
+TOKENS = "tokens"
+"""Match keys and encodings under the inner layer alone, where the partner made them."""
 MATCH_KEYS = "match_keys.parquet"
 ENCODINGS = "encodings.parquet"
 UNREAD = "unread"
@@ -274,6 +282,10 @@ def _receive_into(
         refuse(taken.submission_id, manifest, (*findings, *more))
     if manifest is None:
         refuse(taken.submission_id, None, (*findings, *more))
+    if manifest.pseudonymised is not None and laid_out.sealed_as is None:
+        refuse(taken.submission_id, manifest, (*findings, unsealed_finding()))
+    if manifest.pseudonymised is None and partner.channel.pseudonymised is Pseudonymising.REQUIRED:
+        refuse(taken.submission_id, manifest, (*findings, finding_in_clear()))
     submission = Submission(
         taken.submission_id, partner.id, drop.reference, taken.content_digest, now, manifest, laid_out.sealed_as
     )
@@ -416,47 +428,23 @@ def _check(submission_id: str, settings: Settings, fewer_rows_confirmed: bool, n
     )
     result: CheckResult | None = None
     previous: Mapping[str, int] = {}
+    tokens: Mapping[str, pl.DataFrame] = {}
     if not findings:
         engine = open_engine(settings)
         with engine.connect() as conn:
             _await_turn(conn, submission, settings)
             previous = read_previous_counts(conn, partner.id, manifest.period)
             findings = _check_supersedes(conn, submission)
-            version = manifest.agreement_version
-            terms = terms_of(agreement, version)
-            submitter = partner_under(agreement, partner, version)
-            with taken_files(submission_id, submission.sealed_as, partner, settings, now) as taken:
-                tables, read = read_files(taken, manifest, terms.contract, submitter)
-
-            def make_context(contract: Contract) -> CheckContext:
-                context = CheckContext(
-                    period=agreement.calendar.period(manifest.period),
-                    extracted_on=manifest.extracted_on,
-                    kind=manifest.kind.value,
-                    other_periods=agreement.calendar.periods,
-                    find_known_keys=_find_known_keys(conn, partner, contract, agreement, settings, now),
-                    previous_counts=previous,
-                    nil_tables=frozenset(manifest.nil_tables),
-                    shrink_confirmed=fewer_rows_confirmed,
+            if manifest.pseudonymised is None:
+                result, more = _check_clear(
+                    conn, submission, partner, agreement, settings, previous, fewer_rows_confirmed, now
                 )
-                return with_reading(context, read, tables)
-
-            check = check_in_version(tables, agreement, version, make_context, unreadable=_refuses(read))
-            result = count_unread_rows(check.result, read)
-        findings = merge_findings(findings, read, result.findings)
-        if not _refuses(findings):
-            repeated = {table: counts.repeated for table, counts in result.counts.items()}
-            asked_again = gate(
-                result.accepted,
-                check.contract,
-                check.codelists,
-                check.context,
-                received=result.received,
-                repeated=repeated,
-                undecided=result.undecided,
-            )
-            findings = merge_findings(findings, check.tell(asked_again))
-        findings = speak_of_sheets(findings, taken)
+            else:
+                source = _check_source(
+                    conn, submission, partner, agreement, settings, previous, fewer_rows_confirmed, now
+                )
+                result, more, tokens = source.result, source.findings, source.tokens
+        findings = merge_findings(findings, more)
     counts = result.counts if result is not None else {}
     checked = {
         "findings": [finding.model_dump(mode="json") for finding in findings],
@@ -476,9 +464,83 @@ def _check(submission_id: str, settings: Settings, fewer_rows_confirmed: bool, n
             "what to do is in it."
         )
     assert result is not None
+    if manifest.pseudonymised is not None:
+        write_sealed_frames(folder / TOKENS, tokens, open_sealing(settings, now=now))
     write_sealed_frames(folder / "accepted", result.accepted, open_sealing(settings, now=now))
     _write_held_back(folder, result)
     return _count(counts, findings)
+
+
+def _check_clear(
+    conn: Connection,
+    submission: Submission,
+    partner: Partner,
+    agreement: Agreement,
+    settings: Settings,
+    previous: Mapping[str, int],
+    fewer_rows_confirmed: bool,
+    now: datetime,
+) -> tuple[CheckResult, tuple[Finding, ...]]:
+    """Read and check a partner's own files."""
+    manifest = submission.manifest
+    version = manifest.agreement_version
+    terms = terms_of(agreement, version)
+    submitter = partner_under(agreement, partner, version)
+    with taken_files(submission.submission_id, submission.sealed_as, partner, settings, now) as taken:
+        tables, read = read_files(taken, manifest, terms.contract, submitter)
+
+    def make_context(contract: Contract) -> CheckContext:
+        context = CheckContext(
+            period=agreement.calendar.period(manifest.period),
+            extracted_on=manifest.extracted_on,
+            kind=manifest.kind.value,
+            other_periods=agreement.calendar.periods,
+            find_known_keys=_find_known_keys(conn, partner, contract, agreement, settings, now),
+            previous_counts=previous,
+            nil_tables=frozenset(manifest.nil_tables),
+            shrink_confirmed=fewer_rows_confirmed,
+        )
+        return with_reading(context, read, tables)
+
+    check = check_in_version(tables, agreement, version, make_context, unreadable=_refuses(read))
+    result = count_unread_rows(check.result, read)
+    findings = merge_findings(read, result.findings)
+    if not _refuses(findings):
+        asked_again = gate(
+            result.accepted,
+            check.contract,
+            check.codelists,
+            check.context,
+            received=result.received,
+            repeated={table: counts.repeated for table, counts in result.counts.items()},
+            undecided=result.undecided,
+        )
+        findings = merge_findings(findings, check.tell(asked_again))
+    return result, speak_of_sheets(findings, taken)
+
+
+def _check_source(
+    conn: Connection,
+    submission: Submission,
+    partner: Partner,
+    agreement: Agreement,
+    settings: Settings,
+    previous: Mapping[str, int],
+    fewer_rows_confirmed: bool,
+    now: datetime,
+) -> SourceCheck:
+    """Read and check what a partner pseudonymised at its own site."""
+    with taken_files(submission.submission_id, submission.sealed_as, partner, settings, now) as taken:
+        return check_source_drop(
+            taken,
+            submission.manifest,
+            agreement,
+            partner,
+            open_keys_in_force(conn, settings, now=now),
+            lambda table, row_keys: find_known_rows(conn, partner.id, table, row_keys),
+            previous_counts=previous,
+            shrink_confirmed=fewer_rows_confirmed,
+        )
 
 
 def _read_last(submission: Submission, settings: Settings) -> dict[str, Any] | None:
@@ -574,22 +636,42 @@ def _pseudonymise(submission_id: str, settings: Settings, now: datetime) -> dict
         submission = Submission.read(settings, submission_id)
         with open_engine(settings).connect() as conn:
             keys = open_keys_in_force(conn, settings, now=now)
-        made = pseudonymise_tables(
-            read_sealed_frames(folder / "accepted", open_sealing(settings, now=now)),
-            agreement.contract,
-            submission.partner_id,
-            keys,
-            as_of=submission.manifest.extracted_on,
-        )
+        accepted = read_sealed_frames(folder / "accepted", open_sealing(settings, now=now))
+        source = submission.manifest.pseudonymised
+        if source is None:
+            made = pseudonymise_tables(
+                accepted, agreement.contract, submission.partner_id, keys, as_of=submission.manifest.extracted_on
+            )
+        elif source.k1_id != keys.k1_id:
+            raise NotYet(f"K1 was changed after {submission_id} was checked. Run the partner's intake again.")
+        else:
+            made = _close(accepted, folder, agreement, keys, source.k1_id, settings, now)
         _write_frames(folder / "pool", made.tables)
         write_json(folder / "pseudonymised.json", {"key_id": made.key_id, "scheme": made.scheme})
         _write_frame(folder / ENCODINGS, made.encodings)
         # Written last: its presence says that everything else is there.
         _write_frame(folder / MATCH_KEYS, made.match_keys)
     remove_folder(folder / "accepted")
+    remove_folder(folder / TOKENS)
     remove_folder(folder / "taken")
     (folder / ENVELOPE).unlink(missing_ok=True)
     return dict(read_json(folder / "pseudonymised.json"))
+
+
+def _close(
+    accepted: Mapping[str, pl.DataFrame],
+    folder: Path,
+    agreement: Agreement,
+    keys: "KeyRing",
+    k1_id: str,
+    settings: Settings,
+    now: datetime,
+) -> "Pseudonymised":
+    """The outer layers over what a partner made at its own site. A nil return has no tokens."""
+    from pseudonymise.at_source import close_inner, no_tokens
+
+    tokens = {**no_tokens(), **read_sealed_frames(folder / TOKENS, open_sealing(settings, now=now))}
+    return close_inner(accepted, tokens["match_keys"], tokens["encodings"], agreement.contract, keys, k1_id=k1_id)
 
 
 # --- load -------------------------------------------------------------------------------------------------------------
@@ -714,6 +796,7 @@ def _receipt(submission: Submission, partner: Partner, agreement: Agreement, set
         software_version=SOFTWARE_VERSION,
         previous_counts=checked["previous_counts"],
         last=EarlierSubmission.model_validate(checked["last"]) if checked.get("last") else None,
+        at_source=submission.manifest.pseudonymised is not None,
     )
 
 

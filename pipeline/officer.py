@@ -54,6 +54,8 @@ class OfficerCheck:
     """What was taken for granted because the manifest does not say it."""
     not_checked: tuple[str, ...] = ()
     """What only the hub can tell."""
+    manifest: Manifest | None = None
+    """The manifest as it stands; None where it is missing or faulty."""
 
     @property
     def clean(self) -> bool:
@@ -70,6 +72,7 @@ class _Reading:
     tables: dict[str, pl.DataFrame] = field(default_factory=dict)
     headings: tuple[HeadingGuess, ...] = ()
     hints: LocalHints = field(default_factory=LocalHints)
+    manifest: Manifest | None = None
     assumed: list[str] = field(default_factory=list)
 
 
@@ -136,7 +139,7 @@ def _check(
         read.assumed.append("no period is known, so dates were not held against one; --period says it")
     elif manifest is None:
         read.assumed.append(f"period {_say_period(agreement, likely.period)}")
-    read.findings = findings
+    read.findings, read.manifest = findings, manifest
     if likely.period != _UNREAD:
         gate = check_gate(agreement, partner.id, likely.period, likely.agreement_version, now.date())
         read.findings = (*findings, *gate)
@@ -234,6 +237,7 @@ def _conclude(
         headings=read.headings,
         assumed=tuple(read.assumed),
         not_checked=_not_checked(manifest),
+        manifest=read.manifest,
     )
 
 

@@ -4,7 +4,7 @@ import os
 import shutil
 import stat
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from pseudonymise.sealing import PublicKey
 
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+_QUICK = 1
+"""Tokens hardly get smaller, however long one tries."""
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 """The day that every file in the archive has, so that the same files give the same archive."""
 
@@ -38,16 +40,7 @@ def seal_extract(extract: Path, public_key_file: Path, out: Path | None = None) 
     name and renamed. Raises LinkarmsError where the extract is none of these, holds a link or folders, or cannot be
     read, where the key is not one, or where ``cryptography`` is missing.
     """
-    if find_spec("cryptography") is None:
-        raise LinkarmsError('Sealing needs one more package. Install it with: pip install "linkarms[seal]"')
-    from pseudonymise.sealing import PublicKey
-
-    try:
-        key = PublicKey.parse(public_key_file.read_text(encoding="utf-8-sig"))  # as Windows' editor saves it
-    except (OSError, UnicodeDecodeError):
-        raise LinkarmsError(
-            "The file with the hub's public key cannot be read. Name it with --to; the coordinator gives it out."
-        ) from None
+    key = read_public_key(public_key_file)
     try:
         write, files = _plan(extract)
         if extract.name in ("", ".."):  # the folder that one is in, or the one above
@@ -60,6 +53,45 @@ def seal_extract(extract: Path, public_key_file: Path, out: Path | None = None) 
             "you may read it and write beside it, and try again."
         ) from None
     return SealedExtract(target, key.id, files, size)
+
+
+def read_public_key(path: Path) -> "PublicKey":
+    """The hub's public key from the file that the coordinator gives out. Raises LinkarmsError where it is none, or
+    ``cryptography`` is missing."""
+    if find_spec("cryptography") is None:
+        raise LinkarmsError('Sealing needs one more package. Install it with: pip install "linkarms[seal]"')
+    from pseudonymise.sealing import PublicKey
+
+    try:
+        return PublicKey.parse(path.read_text(encoding="utf-8-sig"))  # as Windows' editor saves it
+    except (OSError, UnicodeDecodeError):
+        raise LinkarmsError(
+            "The file with the hub's public key cannot be read. Name it with --to; the coordinator gives it out."
+        ) from None
+
+
+def write_sealed_archive(target: Path, key: "PublicKey", files: Iterable[tuple[str, bytes]]) -> int:
+    """Pack files (name, content) and seal them in one stream, whole or not at all; gives the envelope's size. Raises
+    LinkarmsError where it cannot be written."""
+
+    def write(sink: IO[bytes]) -> None:
+        with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, content in files:
+                archive.writestr(_entry(name), content, compresslevel=_QUICK)
+
+    try:
+        return _write(target, key, write)
+    except OSError as error:
+        raise LinkarmsError(
+            f"The envelope cannot be written: {os.strerror(error.errno or 0)}. Name another place with --out."
+        ) from None
+
+
+def _entry(name: str) -> zipfile.ZipInfo:
+    entry = zipfile.ZipInfo(name, _EPOCH)
+    entry.compress_type = zipfile.ZIP_DEFLATED
+    entry.external_attr = 0o600 << 16
+    return entry
 
 
 def _stem(extract: Path) -> str:
@@ -105,10 +137,7 @@ def _files(folder: Path) -> list[Path]:
 def _pack(files: list[Path], sink: IO[bytes]) -> None:
     with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED) as archive:
         for path in files:
-            entry = zipfile.ZipInfo(path.name, _EPOCH)
-            entry.compress_type = zipfile.ZIP_DEFLATED
-            entry.external_attr = 0o600 << 16
-            with _open(path) as source, archive.open(entry, "w") as packed:
+            with _open(path) as source, archive.open(_entry(path.name), "w") as packed:
                 shutil.copyfileobj(source, packed, 1 << 20)
 
 

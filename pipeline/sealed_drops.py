@@ -24,7 +24,7 @@ from pipeline.resources import open_sealing
 from pipeline.scratch import scratch
 from pipeline.settings import Settings
 from protocol.errors import DefectFound, KeyUnavailable, NotYet
-from protocol.model import Partner, Sealing
+from protocol.model import Partner, Pseudonymising, Sealing
 
 if TYPE_CHECKING:
     from pseudonymise.sealing import SealingKeys
@@ -56,6 +56,9 @@ def lay_out(
 ) -> Iterator[LaidOut]:
     """Fetch a drop; where it is sealed, keep the envelope in ``staging`` and open it in memory as long as needed."""
     if drop.kind is not DropKind.SEALED:
+        if partner.channel.pseudonymised is Pseudonymising.REQUIRED:
+            yield LaidOut(FetchedDrop(staging, drop.name, "drop.in_clear"), staging, None)
+            return
         if partner.channel.sealed is Sealing.REQUIRED:
             yield LaidOut(FetchedDrop(staging, drop.name, "drop.unsealed"), staging, None)
             return

@@ -416,6 +416,15 @@ class Sealing(StrEnum):
     """A drop that is not sealed is refused."""
 
 
+class Pseudonymising(StrEnum):
+    """Whether a partner replaces identifiers at its own site, before anything is sent."""
+
+    OFFERED = "offered"
+    """It may."""
+    REQUIRED = "required"
+    """A drop with identifiers is refused."""
+
+
 class PartnerChannel(Frozen):
     """A partner's way in and out: ``<root>/inbox`` and ``<root>/outbox``."""
 
@@ -425,6 +434,7 @@ class PartnerChannel(Frozen):
     root: str | None = None
     """A path, or bucket and prefix. A folder without one is the installation's own inbox for the partner."""
     sealed: Sealing = Sealing.OPTIONAL
+    pseudonymised: Pseudonymising = Pseudonymising.OFFERED
 
 
 PARTNER_KINDS = ("charity", "council", "job_centre", "health")

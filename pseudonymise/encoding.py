@@ -38,6 +38,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from protocol.errors import DefectFound
 from pseudonymise.keys import KeyRing
 from pseudonymise.normalise import NORMAL_FIELDS
+from pseudonymise.partner_key import InnerKeys
 from pseudonymise.tokens import compose, derive_inner, frame_text
 
 Blocks = npt.NDArray[np.uint64]
@@ -151,7 +152,7 @@ def encode_persons(normal: pl.DataFrame, person_ref: pl.Series, key_ring: KeyRin
     return pl.concat(frames)
 
 
-def encode_inner(normal: pl.DataFrame, person_ref: pl.Series, key_ring: KeyRing) -> pl.DataFrame:
+def encode_inner(normal: pl.DataFrame, person_ref: pl.Series, key_ring: InnerKeys) -> pl.DataFrame:
     """The inner layer alone, as a partner makes it at its own site: columns of :func:`inner_schema`.
 
     Everybody who holds K1 can guess what is in it, so it travels and rests sealed.
@@ -160,7 +161,7 @@ def encode_inner(normal: pl.DataFrame, person_ref: pl.Series, key_ring: KeyRing)
     frames = [pl.DataFrame(schema=inner_schema())]
     for rows, refs in _batches(normal, person_ref):
         inner = _Inner(rows, key_ring)
-        made = [_list_of_blocks(tokens.name, *inner.blocks(tokens)) for tokens in TOKEN_SETS]
+        made = [list_of_blocks(tokens.name, *inner.blocks(tokens)) for tokens in TOKEN_SETS]
         frames.append(pl.DataFrame([refs.alias("person_ref"), *made]))
     return pl.concat(frames)
 
@@ -175,7 +176,7 @@ def encode_outer(inner: pl.DataFrame, key_ring: KeyRing) -> pl.DataFrame:
     outer = _Outer(key_ring)
     columns: list[pl.Series] = [inner["person_ref"]]
     for tokens in TOKEN_SETS:
-        columns += outer.close(tokens, *_flat_blocks(inner[tokens.name]))
+        columns += outer.close(tokens, *flat_blocks(inner[tokens.name]))
     return pl.DataFrame(columns, schema=encoding_schema())
 
 
@@ -230,7 +231,7 @@ class _Coded:
 class _Inner:
     """The inner layer of one batch. Each distinct value and salt is hashed once."""
 
-    def __init__(self, rows: pl.DataFrame, key_ring: KeyRing) -> None:
+    def __init__(self, rows: pl.DataFrame, key_ring: InnerKeys) -> None:
         self._rows = rows
         self._value_key = key_ring.inner_subkey(purpose=PURPOSE, field="value")
         self._salt_key = key_ring.inner_subkey(purpose=PURPOSE, field="salt")
@@ -429,13 +430,15 @@ def _list_of_tokens(name: str, counts: npt.NDArray[np.int64], tokens: npt.NDArra
     return _null_where_empty(name, pa.LargeListArray.from_arrays(_offsets(counts), pa.array(tokens)))
 
 
-def _list_of_blocks(name: str, counts: npt.NDArray[np.int64], blocks: Blocks) -> pl.Series:
+def list_of_blocks(name: str, counts: npt.NDArray[np.int64], blocks: Blocks) -> pl.Series:
+    """A column of lists of 16 bytes, row by row; null where a row has none."""
     raw = pa.py_buffer(np.ascontiguousarray(blocks).tobytes())
     values = pa.FixedSizeBinaryArray.from_buffers(pa.binary(16), len(blocks), [None, raw]).cast(pa.large_binary())
     return _null_where_empty(name, pa.LargeListArray.from_arrays(_offsets(counts), values))
 
 
-def _flat_blocks(lists: pl.Series) -> tuple[npt.NDArray[np.int64], Blocks]:
+def flat_blocks(lists: pl.Series) -> tuple[npt.NDArray[np.int64], Blocks]:
+    """How many blocks each row of such a column has, and the blocks. Raises DefectFound where one has not 16 bytes."""
     counts = lists.list.len().fill_null(0).cast(pl.Int64).to_numpy()
     flat = lists.drop_nulls().explode().drop_nulls()
     if flat.len() and (flat.bin.size() != 16).any():

@@ -10,6 +10,7 @@ whatever the key (``tests/unit/pseudonymise/test_match_keys.py`` holds every key
 ``tests/privacy/attacks`` measures what is left).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import polars as pl
@@ -18,7 +19,8 @@ from protocol.errors import DefectFound
 from protocol.pool import MATCH_KEY_PURPOSE as PURPOSE
 from pseudonymise.keys import KeyRing
 from pseudonymise.normalise import NORMAL_FIELDS
-from pseudonymise.tokens import compose, derive_tokens, frame_text
+from pseudonymise.partner_key import InnerKeys
+from pseudonymise.tokens import compose, derive_inner, derive_outer, derive_tokens, frame_text
 
 MIN_ENTROPY_BITS: dict[str, float] = {
     "forename": 5.0,
@@ -170,17 +172,45 @@ def build_match_keys(normal: pl.DataFrame, person_ref: pl.Series, key_ring: KeyR
     ``key_name`` and ``token`` (64 hexadecimal digits), key by key in the order of the records. A key with a missing
     part gives no row. A record may have several tokens of one key (a present and a previous surname).
     """
+
+    def derive(messages: pl.Series, name: str) -> pl.Series:
+        return derive_tokens(
+            messages,
+            key_ring.inner_subkey(purpose=PURPOSE, field=name),
+            key_ring.outer_subkeys(purpose=PURPOSE, field=name),
+        )
+
+    return _build(normal, person_ref, derive)
+
+
+def build_inner_match_keys(normal: pl.DataFrame, person_ref: pl.Series, keys: InnerKeys) -> pl.DataFrame:
+    """The match keys under the inner layer alone, in the form and order of :func:`build_match_keys`: what a partner
+    makes at its own site. Everybody who holds K1 can guess what is in them, so they travel and rest sealed."""
+
+    def derive(messages: pl.Series, name: str) -> pl.Series:
+        return derive_inner(messages, keys.inner_subkey(purpose=PURPOSE, field=name))
+
+    return _build(normal, person_ref, derive)
+
+
+def close_match_keys(inner: pl.DataFrame, key_ring: KeyRing) -> pl.DataFrame:
+    """The match keys of inner ones, whose ``person_ref`` stays: what :func:`build_match_keys` gives of the same
+    persons, in the same order."""
+    frames = [inner.clear()]
+    for (name,), keys in inner.group_by("key_name", maintain_order=True):
+        outer_keys = key_ring.outer_subkeys(purpose=PURPOSE, field=str(name))
+        frames.append(keys.with_columns(derive_outer(keys["token"], outer_keys).alias("token")))
+    return pl.concat(frames)
+
+
+def _build(normal: pl.DataFrame, person_ref: pl.Series, derive: Callable[[pl.Series, str], pl.Series]) -> pl.DataFrame:
     if tuple(normal.columns) != NORMAL_FIELDS or normal.height != len(person_ref):
         raise DefectFound("match keys need the normal record, one row per person_ref")
     framed = normal.select(frame_text(pl.col(name)).alias(name) for name in sorted(_HASHED_FIELDS))
     frames = [pl.DataFrame(schema={"row": pl.UInt32, "key_name": pl.String, "token": pl.String})]
     for key in MATCH_KEYS:
         messages = _messages(framed, key)
-        tokens = derive_tokens(
-            messages["message"],
-            key_ring.inner_subkey(purpose=PURPOSE, field=key.name),
-            key_ring.outer_subkeys(purpose=PURPOSE, field=key.name),
-        )
+        tokens = derive(messages["message"], key.name)
         frames.append(messages.select("row", key_name=pl.lit(key.name), token=tokens))
     rows = pl.concat(frames)
     return rows.select(person_ref=person_ref.gather(rows["row"]), key_name="key_name", token=rows["token"])

@@ -52,14 +52,14 @@ def check(
     from pipeline.officer import check_extract, write_receipt
     from protocol.loading import load_agreement
 
-    with _progress_of(extract) as progress:
+    with progress_of(extract) as progress:
         done = check_extract(
             extract,
             load_agreement(read_settings(agreement_folder).agreement_folder),
             now=datetime.now(UTC),
             partner_id=partner_id,
             period_id=period_id,
-            choose_partner=_ask_for_partner if sys.stdin.isatty() and not as_json else None,
+            choose_partner=ask_for_partner if sys.stdin.isatty() and not as_json else None,
             progress=progress,
         )
     written = write_receipt(done, out) if out is not None else ()
@@ -74,13 +74,14 @@ def check(
         sys.exit(SubmissionRefused.exit_code)
 
 
-def _ask_for_partner(known: tuple[str, ...]) -> str:
+def ask_for_partner(known: tuple[str, ...]) -> str:
+    """Asks the officer at the terminal."""
     answer: str = click.prompt("Which partner are you?", type=click.Choice(known), err=True)
     return answer
 
 
 @contextmanager
-def _progress_of(extract: Path) -> "Iterator[Progress]":
+def progress_of(extract: Path) -> "Iterator[Progress]":
     """A bar on the terminal for long work; nothing else, and nothing in a file or pipe."""
     files = [extract] if extract.is_file() else [path for path in extract.rglob("*") if path.is_file()]
     if not sys.stderr.isatty() or sum(path.stat().st_size for path in files) < _LONG_WORK:

@@ -71,6 +71,32 @@ def _new_passphrase(settings: Settings, variable: str) -> str:
     return str(click.prompt("New passphrase", hide_input=True, confirmation_prompt=True, err=True))
 
 
+@keys.command(name="partner-key")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="The file to write, in a private folder.")
+@click.option("--pending", is_flag=True, help="The K1 that waits to come into use, in the place of the present one.")
+def write_partner_key(out: Path, pending: bool) -> None:
+    """Write K1 alone to a file that a passphrase unlocks, for a partner that pseudonymises at its own site.
+
+    The passphrase is in LINKARMS_K1_PASSPHRASE, in the private file that LINKARMS_K1_PASSPHRASE_FILE names, or asked
+    for. Tell it on another way than the file.
+    """
+    from pipeline.key_rotation import read_rings
+    from pseudonymise.partner_key import export_partner_key
+
+    settings = read_settings()
+    rings = read_rings(settings, now=datetime.now(UTC))
+    if not rings.fit:
+        raise KeyUnavailable("The keys at hand are not the warehouse's. Point LINKARMS_KEYS at those used before.")
+    ring = rings.in_force
+    if pending:
+        waiting = ring.pending("K1")
+        if waiting is None:
+            raise KeyUnavailable("No K1 waits to come into use; `linkarms keys rotate --layer K1 --prepare` makes one.")
+        ring = ring.with_inner(waiting)
+    new = _new_passphrase(settings, "LINKARMS_K1_PASSPHRASE")
+    click.echo(f"{out} holds K1 {export_partner_key(ring, out, lambda: new)}, locked by the passphrase.")
+
+
 @keys.command(name="list")
 def list_keys() -> None:
     """List the keys by id with state and dates, and say which the warehouse is made with. Shows no secret.

@@ -248,6 +248,8 @@ partner.duplicate_free    CB-   vouches otherwise for its file having nobody twi
 partner.channel           B-C   sends by another way
 partner.unsealed          E-B   need not seal its drops any more, so that clear identifiers may rest in its inbox
 partner.sealed            B-E   has to seal its drops now
+partner.not_at_source     E-B   may send identifiers again, in place of tokens that it made at its own site
+partner.at_source         B-E   has to replace identifiers at its own site now
 partners.reordered        CCC   stand in another order
 
 mapping.heading           BBB   is fed from another heading or file of the partner's own export

@@ -15,7 +15,7 @@ from protocol.changes.compare import (
     text,
 )
 from protocol.changes.model import Change
-from protocol.model import Sealing, TableMapping
+from protocol.model import Pseudonymising, Sealing, TableMapping
 from protocol.pool import DO_NOT_LINK
 
 # --- the partner's own export -----------------------------------------------------------------------------------------
@@ -91,7 +91,12 @@ def _compare_channel(pair: Pair) -> Iterator[Change]:
     if pair.earlier.sealed is not pair.later.sealed:
         kind = "partner.sealed" if pair.later.sealed is Sealing.REQUIRED else "partner.unsealed"
         yield pair.change(kind, at="sealed", was=pair.earlier.sealed, becomes=pair.later.sealed)
-    if pair.earlier.model_copy(update={"sealed": pair.later.sealed}) != pair.later:
+    if pair.earlier.pseudonymised is not pair.later.pseudonymised:
+        at_source = pair.later.pseudonymised is Pseudonymising.REQUIRED
+        kind = "partner.at_source" if at_source else "partner.not_at_source"
+        yield pair.change(kind, at="pseudonymised", was=pair.earlier.pseudonymised, becomes=pair.later.pseudonymised)
+    told = {"sealed": pair.later.sealed, "pseudonymised": pair.later.pseudonymised}
+    if pair.earlier.model_copy(update=told) != pair.later:
         yield pair.differ("partner.channel")
 
 

@@ -9,7 +9,7 @@ import yaml
 
 from protocol.errors import AgreementError
 from protocol.loading import default_agreement_folder, load_agreement
-from protocol.model import ChannelKind, Sealing
+from protocol.model import ChannelKind, Pseudonymising, Sealing
 
 
 def load_with(folder: Path, channels: dict[str, dict[str, Any]]) -> Any:
@@ -25,6 +25,7 @@ def test_partner_without_a_channel_has_a_folder_and_may_seal() -> None:
     partner = load_agreement(default_agreement_folder()).partner("harbour_trust")
     assert partner.channel.kind is ChannelKind.FOLDER
     assert partner.channel.sealed is Sealing.OPTIONAL
+    assert partner.channel.pseudonymised is Pseudonymising.OFFERED
 
 
 def test_channels_of_every_kind_are_read(tmp_path: Path) -> None:
@@ -54,6 +55,7 @@ def test_channels_of_every_kind_are_read(tmp_path: Path) -> None:
         ({"kind": "folder", "root": "inboxes"}, "channel.root"),
         ({"kind": "s3", "connection": "store", "root": "b", "secret_key": "x"}, "channel.secret_key"),
         ({"sealed": "maybe"}, "channel.sealed"),
+        ({"pseudonymised": "never"}, "channel.pseudonymised"),
     ],
 )
 def test_channel_that_leads_nowhere_is_told_with_file_and_entry(
