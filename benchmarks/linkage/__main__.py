@@ -182,7 +182,7 @@ def main() -> None:
             lines += mine
             print(f"\n{table(mine)}", flush=True)
             for line in mine:
-                if line["method"] in options.groups.split(",") and "failed" not in line:
+                if line["method"].split(", ")[0] in options.groups.split(",") and "failed" not in line:
                     print(f"\n{group_table(line, options.ceiling)}", flush=True)
             if options.json:
                 options.json.write_text(json.dumps(lines, indent=1) + "\n")

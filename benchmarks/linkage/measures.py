@@ -171,17 +171,12 @@ def gaps(rates: list[GroupRates]) -> list[Gap]:
         mine = [rate for rate in rates if rate.attribute == attribute]
         true = [rate for rate in mine if rate.true_sides >= FEWEST_SIDES]
         linked = [rate for rate in mine if rate.linked_sides >= FEWEST_SIDES]
-        if len(true) < 2 or len(linked) < 2:
+        if len(true) < 2:
             continue
         worst_missed = max(true, key=lambda rate: rate.missed_rate)
-        worst_false = max(linked, key=lambda rate: rate.false_rate)
-        out.append(
-            Gap(
-                attribute,
-                worst_missed.missed_rate - min(rate.missed_rate for rate in true),
-                worst_missed.group,
-                worst_false.false_rate - min(rate.false_rate for rate in linked),
-                worst_false.group,
-            )
-        )
+        missed = worst_missed.missed_rate - min(rate.missed_rate for rate in true)
+        # Where a linkage links none of a group, the others still tell of false matches, and the group of missed ones.
+        worst_false = max(linked, key=lambda rate: rate.false_rate, default=worst_missed)
+        false = worst_false.false_rate - min((rate.false_rate for rate in linked), default=0.0)
+        out.append(Gap(attribute, missed, worst_missed.group, false, worst_false.group))
     return out
