@@ -22,6 +22,9 @@ from benchmarks.linkage.methods import Choices
 from benchmarks.linkage.normal import normalise_records
 
 LEAST_SIMILARITY = 0.54
+LEAST_OF_MANY = 0.7
+"""Where there are more than :data:`MANY` records: pairs below are many and never matches."""
+MANY = 50_000
 SIMILARITIES = tuple(round(0.54 + step * 0.02, 2) for step in range(22))
 LARGEST_BLOCK = 400
 FIELDS = {"forename": (2, 100), "surname": (2, 120), "born": (2, 200), "postcode": (2, 110), "sex": (1, 16)}
@@ -96,7 +99,7 @@ def link(data: Data) -> Choices:
         environment.run(
             "clk.py",
             *(folder / name for name in ("records.csv", "blocks.csv", "schema.json", "pairs.csv")),
-            str(LEAST_SIMILARITY),
+            str(LEAST_OF_MANY if data.rows.height > MANY else LEAST_SIMILARITY),
         )
         pairs = pl.read_csv(
             folder / "pairs.csv", schema={"left": pl.Int64, "right": pl.Int64, "similarity": pl.Float64}

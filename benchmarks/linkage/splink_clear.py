@@ -11,6 +11,7 @@ The threshold is the one that the truth likes best, which nobody has outside a b
 import logging
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -20,6 +21,8 @@ import splink.comparison_level_library as level
 from splink import DuckDBAPI, Linker, SettingsCreator, block_on
 from splink.blocking_rule_library import CustomRule
 from splink.comparison_library import CustomComparison
+from splink.internals.blocking_rule_creator import BlockingRuleCreator
+from splink.internals.comparison_creator import ComparisonCreator
 from splink.internals.comparison_level_creator import ComparisonLevelCreator
 
 from benchmarks.linkage.components import Labels, connect
@@ -32,6 +35,9 @@ Frame = pl.DataFrame
 LOW_PROBABILITIES = (0.01, 0.05, 0.1, 0.2, 0.3, 0.4)
 """Thresholds that are tried besides on sets of up to :data:`SMALL` records, where a link is rarely wrong."""
 SMALL = 12_000
+LARGE_PROBABILITIES = (0.9, 0.95, 0.98, 0.99, 0.999)
+"""The thresholds of sets of more than :data:`LARGE` records, where trying one takes minutes."""
+LARGE = 400_000
 
 PROBABILITIES = (0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 0.9999)
 """Thresholds that are tried."""
@@ -48,7 +54,7 @@ MOST_IN_A_COMPONENT = 400
 
 def _compare(name: str, *levels: ComparisonLevelCreator | tuple[str, str]) -> CustomComparison:
     """A comparison of levels from the most to the least alike; a pair is a condition in SQL and its name."""
-    made = [
+    made: list[ComparisonLevelCreator | dict[str, Any]] = [
         level.CustomLevel(sql_condition=entry[0], label_for_charts=entry[1]) if isinstance(entry, tuple) else entry
         for entry in levels
     ]
@@ -73,7 +79,7 @@ def _any_equal(*pairs: tuple[str, str]) -> str:
     return " OR ".join(f"({a}_l = {b}_r OR {b}_l = {a}_r)" for a, b in pairs)
 
 
-def comparisons(columns: Sequence[str]) -> list[CustomComparison]:
+def comparisons(columns: Sequence[str]) -> list[ComparisonCreator | dict[str, Any]]:
     """One for every identifier of which the set has a value."""
     digits = "replace({0}_l, '-', ''), replace({0}_r, '-', '')"
     made = {
@@ -179,7 +185,7 @@ def comparisons(columns: Sequence[str]) -> list[CustomComparison]:
     return [comparison for name, comparison in made.items() if name in columns]
 
 
-def blocking_rules(columns: Sequence[str], same_person_twice: str) -> list[CustomRule]:
+def blocking_rules(columns: Sequence[str], same_person_twice: str) -> list[BlockingRuleCreator | dict[str, Any]]:
     """Candidates: broad, each rule standing a damage to another part of the record."""
     wanted = (
         ("nhs_number",),
@@ -216,7 +222,7 @@ def blocking_rules(columns: Sequence[str], same_person_twice: str) -> list[Custo
         **dict.fromkeys(("postcode_sector", "postcode_district"), "postcode"),
         **{"name_low": "forename", "name_high": "surname"},
     }
-    rules = []
+    rules: list[BlockingRuleCreator | dict[str, Any]] = []
     for parts in wanted:
         if all(derived.get(part, part) in columns for part in parts):
             equal = " AND ".join(f"l.{part} = r.{part}" for part in parts)
@@ -283,7 +289,11 @@ class ClearTextSplink:
         connection = duckdb.connect(config={"threads": threads})
         self.database = DuckDBAPI(connection)
         self.count = table.height
-        self.probabilities = (*LOW_PROBABILITIES, *PROBABILITIES) if self.count <= SMALL else PROBABILITIES
+        self.probabilities: tuple[float, ...] = PROBABILITIES
+        if self.count <= SMALL:
+            self.probabilities = (*LOW_PROBABILITIES, *PROBABILITIES)
+        elif self.count > LARGE:
+            self.probabilities = LARGE_PROBABILITIES
         vouching = ", ".join(f"'{partner}'" for partner in data.duplicate_free)
         twice = f"l.partner_id = r.partner_id AND l.partner_id IN ({vouching})" if vouching else ""
         self.vouching = np.isin(table["partner_id"].to_numpy(), data.duplicate_free)
