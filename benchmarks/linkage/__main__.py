@@ -145,8 +145,8 @@ def growth(lines: Sequence[Line]) -> str:
     return "\n".join(out)
 
 
-def main() -> None:
-    """Run, print, write."""
+def make_parser() -> argparse.ArgumentParser:
+    """The options."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sets", default=",".join(QUICK_SETS), help="names with commas")
     parser.add_argument("--methods", default=",".join(QUICK_METHODS), help="names with commas, or all")
@@ -156,7 +156,13 @@ def main() -> None:
     parser.add_argument("--ceiling", type=float, default=CEILING, help="of the gap between subgroups")
     parser.add_argument("--growth", action="store_true", help="compare the cost at the sizes that were run")
     parser.add_argument("--json", type=Path, help="all figures; lines are added set by set")
-    parser.add_argument("--list", action="store_true")
+    parser.add_argument("--list", action="store_true", help="names of sets and methods")
+    return parser
+
+
+def main() -> None:
+    """Run, print, write."""
+    parser = make_parser()
     options = parser.parse_args()
     if options.list:
         for name, about in [(r.name, r.about) for r in RECIPES.values()] + [

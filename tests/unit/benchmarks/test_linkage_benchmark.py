@@ -1,5 +1,6 @@
 """The benchmark of linkage: that it measures what it says, on a few hundred people."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,9 +9,19 @@ import numpy as np
 import polars as pl
 import pytest
 
-from benchmarks.linkage.__main__ import growth, run_apart, table
+from benchmarks.linkage.__main__ import growth, make_parser, run_apart, table
 from benchmarks.linkage.components import connect
-from benchmarks.linkage.data import IDENTIFIERS, NUMBERS, RECORD, Data, cached, make_synthetic, read, without_numbers
+from benchmarks.linkage.data import (
+    IDENTIFIERS,
+    NUMBERS,
+    RECIPES,
+    RECORD,
+    Data,
+    cached,
+    make_synthetic,
+    read,
+    without_numbers,
+)
 from benchmarks.linkage.measures import gaps, rates_by_group
 from benchmarks.linkage.methods import METHODS, Choices
 from benchmarks.linkage.run import run
@@ -152,3 +163,14 @@ def test_names_of_sets_and_methods_are_listed_and_an_unknown_one_is_refused() ->
     )
     assert refused.returncode == 2
     assert "unknown: nothing" in refused.stderr
+
+
+def test_every_set_method_and_option_that_the_readme_names_exists() -> None:
+    text = (Path(__file__).parents[3] / "benchmarks" / "README.md").read_text(encoding="utf-8")
+    commands = re.findall(r"^\$ python -m benchmarks\.linkage (.*)$", text, flags=re.MULTILINE)
+    assert len(commands) >= 3
+    for command in commands:
+        options = make_parser().parse_args(command.split())
+        assert set(options.sets.split(",")) <= set(RECIPES)
+        assert options.methods == "all" or set(options.methods.split(",")) <= set(METHODS)
+    assert {name.split(" ")[0] for name in re.findall(r"^\| `([\w-]+)` \([\d,]+\)", text, re.MULTILINE)} <= set(RECIPES)
