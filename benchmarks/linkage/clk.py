@@ -27,6 +27,7 @@ LEAST_OF_MANY = 0.7
 MANY = 50_000
 SIMILARITIES = tuple(round(0.54 + step * 0.02, 2) for step in range(22))
 LARGEST_BLOCK = 400
+SIMILARITIES_OF_MANY = tuple(similarity for similarity in SIMILARITIES if 0.78 <= similarity <= 0.9)
 FIELDS = {"forename": (2, 100), "surname": (2, 120), "born": (2, 200), "postcode": (2, 110), "sex": (1, 16)}
 """Characters of a gram (dates and postcodes with their place), and bits that the field sets."""
 ADDRESS_FIELDS = {
@@ -108,8 +109,9 @@ def link(data: Data) -> Choices:
     vouches = partner.is_in(list(data.duplicate_free))
     same = pl.Series(partner.gather(pairs["left"]) == partner.gather(pairs["right"])) & vouches.gather(pairs["left"])
     pairs = pairs.filter(~same).sort("similarity", "left", "right", descending=[True, False, False])
+    tried = SIMILARITIES_OF_MANY if data.rows.height > MANY else SIMILARITIES
     made = {}
-    for least in SIMILARITIES:
+    for least in tried:
         setting = f"similarity >= {least}"
         made["components", setting] = partial(_components, data, pairs, least)
         made["greedy", setting] = partial(_greedy, data, pairs, least)

@@ -185,7 +185,9 @@ def comparisons(columns: Sequence[str]) -> list[ComparisonCreator | dict[str, An
     return [comparison for name, comparison in made.items() if name in columns]
 
 
-def blocking_rules(columns: Sequence[str], same_person_twice: str) -> list[BlockingRuleCreator | dict[str, Any]]:
+def blocking_rules(
+    columns: Sequence[str], same_person_twice: str, *, few: bool
+) -> list[BlockingRuleCreator | dict[str, Any]]:
     """Candidates: broad, each rule standing a damage to another part of the record."""
     wanted = (
         ("nhs_number",),
@@ -196,8 +198,11 @@ def blocking_rules(columns: Sequence[str], same_person_twice: str) -> list[Block
         ("born", "surname_start"),
         ("born", "postcode_district"),
         ("born_sorted", "forename_start"),
-        ("forename_family", "surname"),
-        ("name_low", "name_high"),
+        # Names alone are candidates where they are few: their pairs grow with the square of the records.
+        *((("forename_family", "surname"), ("name_low", "name_high")) if few else ()),
+        ("name_low", "name_high", "birth_year"),
+        ("name_low", "name_high", "postcode_district"),
+        ("forename_family", "surname", "postcode_district"),
         ("surname", "postcode_sector", "birth_year"),
         ("forename_start", "surname_start", "postcode_sector"),
         ("forename_start", "postcode", "birth_year"),
@@ -301,7 +306,7 @@ class ClearTextSplink:
         settings = SettingsCreator(
             link_type="dedupe_only",
             comparisons=comparisons(columns),
-            blocking_rules_to_generate_predictions=blocking_rules(columns, twice),
+            blocking_rules_to_generate_predictions=blocking_rules(columns, twice, few=self.count <= SMALL),
             retain_matching_columns=False,
             max_iterations=25,
             em_convergence=0.001,
