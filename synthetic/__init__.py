@@ -4,7 +4,14 @@ Nothing here is about anybody: see :mod:`synthetic.people` for the ranges that n
 """
 
 from synthetic.faults import FileFault, PlantedFault, plant_faults, spoil_extract, spoil_file
-from synthetic.generate import Partnership, generate_partnership, write_extract, write_extracts
+from synthetic.generate import (
+    Partnership,
+    Persons,
+    generate_partnership,
+    generate_persons,
+    write_extract,
+    write_extracts,
+)
 from synthetic.hmis import HmisFacts, make_hmis_export
 from synthetic.profile import CLEAN, DEFAULT, ROUGH, ErrorProfile
 from synthetic.truth import (
@@ -24,6 +31,7 @@ __all__ = [
     "FileFault",
     "HmisFacts",
     "Partnership",
+    "Persons",
     "PlantedFacts",
     "PlantedFault",
     "count_by_number_of_partners",
@@ -31,6 +39,7 @@ __all__ = [
     "count_people",
     "count_people_by_partner",
     "generate_partnership",
+    "generate_persons",
     "make_hmis_export",
     "mark_assessments",
     "plant_faults",

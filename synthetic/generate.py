@@ -19,7 +19,7 @@ import yaml
 
 from protocol.model import Agreement, Partner, Period, RuleKind, Table
 from synthetic import events
-from synthetic.draws import Draws, Texts, as_day, as_text
+from synthetic.draws import Draws, Flags, Integers, Texts, as_day, as_text
 from synthetic.names import ORIGINS
 from synthetic.people import NEVER, make_people
 from synthetic.profile import DEFAULT, ErrorProfile
@@ -44,7 +44,8 @@ class Partnership:
     truth: pl.DataFrame
     """``partner_id, local_person_id, truth_person``: one row for each of a partner's numbers in any extract."""
     subgroups: pl.DataFrame
-    """``truth_person, origin, sex, birth_year, do_not_link``: for error rates by group."""
+    """``truth_person, origin, name_dense, sex, birth_year, household, twin, do_not_link``: for error rates by group.
+    ``name_dense``: of an origin whose people share few names. ``twin``: someone of the household was born that day."""
     facts: PlantedFacts
     """What a faultless link and the agreement's definitions would find in the extracts."""
 
@@ -68,27 +69,14 @@ def generate_partnership(
     :raises KeyError: a period or partner that the agreement does not have.
     :raises ValueError: no period or partner, or more people than can be told apart.
     """
-    spans = tuple(agreement.calendar.period(period) for period in periods)
-    parties = tuple(
-        [agreement.partner(partner) for partner in partners]
-        if partners is not None
-        else [partner for partner in agreement.partners if partner.signatures]
+    scene, records, spans = _set_scene(
+        agreement, seed=seed, people=people, periods=periods, profile=profile, partners=partners
     )
-    if not spans or not parties:
-        raise ValueError("a partnership has at least one period and one partner")
-    first_day, last_day = as_day(spans[0].starts), as_day(spans[-1].ends)
-    known = make_people(agreement, seed=seed, people=people, profile=profile, first_day=first_day, last_day=last_day)
-    members = make_memberships(
-        agreement, parties, known, seed=seed, profile=profile, first_day=first_day, last_day=last_day
-    )
-    records = write_records(agreement, parties, known, members, seed=seed, profile=profile)
-    scene = events.Scene(agreement, parties, known, members, profile, seed, first_day, last_day)
-
-    persons = {span.id: _person_rows(scene, records, span) for span in spans}
+    persons = {span.id: _person_rows(scene, records, span, np.flatnonzero(_is_client(scene, span))) for span in spans}
     happenings = _make_happenings(scene)
     extracts: dict[tuple[str, str], dict[str, pl.DataFrame]] = {}
     manifests: dict[tuple[str, str], dict[str, Any]] = {}
-    for number, partner in enumerate(parties):
+    for number, partner in enumerate(scene.partners):
         before: Period | None = None
         for span in spans:
             person = persons[span.id].filter(pl.col("_partner") == number)
@@ -108,10 +96,81 @@ def generate_partnership(
             extracts[partner.id, span.id] = tables
             manifests[partner.id, span.id] = _manifest(agreement, partner, span, tables)
             before = span
-    truth = _truth(scene, persons)
+    truth = _truth(scene, np.unique(np.concatenate([frame["_member"].to_numpy() for frame in persons.values()])))
     subgroups = _subgroups(scene, truth)
     facts = count_facts(extracts, truth, repeat_window_days=agreement.measures.repeat_window_days)
     return Partnership(extracts, manifests, truth, subgroups, facts)
+
+
+@dataclass(frozen=True)
+class Persons:
+    """The person rows of a partnership, each client once, with what is true about them."""
+
+    rows: pl.DataFrame
+    """``partner_id``, then the agreed columns of table ``person``: each client as the last extract that has it says.
+    Sorted by partner and client number."""
+    truth: pl.DataFrame
+    """As in :class:`Partnership`."""
+    subgroups: pl.DataFrame
+    """As in :class:`Partnership`."""
+
+
+def generate_persons(
+    agreement: Agreement,
+    *,
+    seed: int,
+    people: int,
+    periods: Sequence[str] = ("2026-Q2", "2026-Q3"),
+    profile: ErrorProfile = DEFAULT,
+    partners: Sequence[str] | None = None,
+) -> Persons:
+    """Make table ``person`` alone: the same clients with the same cells as :func:`generate_partnership` makes of the
+    same arguments, without what happens to them, so that a million rows fit into memory.
+
+    Arguments and errors are those of :func:`generate_partnership`.
+    """
+    scene, records, spans = _set_scene(
+        agreement, seed=seed, people=people, periods=periods, profile=profile, partners=partners
+    )
+    table = next(table for table in agreement.contract.tables if table.name == "person")
+    left = np.ones(len(scene.members), dtype=np.bool_)
+    frames = []
+    for span in reversed(spans):
+        members = np.flatnonzero(left & _is_client(scene, span))
+        left[members] = False
+        for number, partner in enumerate(scene.partners):
+            # By partner, since cells are Python objects until they are in a frame.
+            rows = _person_rows(scene, records, span, members[scene.members.partner[members] == number])
+            frames.append(_conform(rows, table).select(pl.lit(partner.id).alias("partner_id"), pl.all()))
+    truth = _truth(scene, np.flatnonzero(~left))
+    return Persons(pl.concat(frames).sort("partner_id", "local_person_id"), truth, _subgroups(scene, truth))
+
+
+def _set_scene(
+    agreement: Agreement,
+    *,
+    seed: int,
+    people: int,
+    periods: Sequence[str],
+    profile: ErrorProfile,
+    partners: Sequence[str] | None,
+) -> tuple[events.Scene, Records, tuple[Period, ...]]:
+    """True people, who knows them, what each partner wrote down of them, and the periods in order."""
+    spans = tuple(agreement.calendar.period(period) for period in periods)
+    parties = tuple(
+        [agreement.partner(partner) for partner in partners]
+        if partners is not None
+        else [partner for partner in agreement.partners if partner.signatures]
+    )
+    if not spans or not parties:
+        raise ValueError("a partnership has at least one period and one partner")
+    first_day, last_day = as_day(spans[0].starts), as_day(spans[-1].ends)
+    known = make_people(agreement, seed=seed, people=people, profile=profile, first_day=first_day, last_day=last_day)
+    members = make_memberships(
+        agreement, parties, known, seed=seed, profile=profile, first_day=first_day, last_day=last_day
+    )
+    records = write_records(agreement, parties, known, members, seed=seed, profile=profile)
+    return events.Scene(agreement, parties, known, members, profile, seed, first_day, last_day), records, spans
 
 
 def _make_happenings(scene: events.Scene) -> dict[str, pl.DataFrame]:
@@ -134,11 +193,15 @@ def _make_happenings(scene: events.Scene) -> dict[str, pl.DataFrame]:
     return {name: frame for name, frame in made.items() if frame.width}
 
 
-def _person_rows(scene: events.Scene, records: Records, span: Period) -> pl.DataFrame:
-    """Every partner's clients of a period, as each has them on the period's last day."""
+def _is_client(scene: events.Scene, span: Period) -> Flags:
+    """For each membership, whether the partner has the person in its extract of the period."""
+    return (scene.members.known_from <= as_day(span.ends)) & (scene.members.left >= as_day(span.starts))
+
+
+def _person_rows(scene: events.Scene, records: Records, span: Period, rows: Integers) -> pl.DataFrame:
+    """The clients of memberships ``rows``, as each partner has them on the period's last day."""
     members = scene.members
-    starts, ends = as_day(span.starts), as_day(span.ends)
-    rows = np.flatnonzero((members.known_from <= ends) & (members.left >= starts))
+    ends = as_day(span.ends)
     seen = read_records(scene.partners, scene.people, members, records, rows, ends)
     who = members.person[rows]
     died = members.died_on[rows]
@@ -300,8 +363,7 @@ def _manifest(agreement: Agreement, partner: Partner, span: Period, tables: Tabl
     }
 
 
-def _truth(scene: events.Scene, persons: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
-    member = np.unique(np.concatenate([frame["_member"].to_numpy() for frame in persons.values()]))
+def _truth(scene: events.Scene, member: Integers) -> pl.DataFrame:
     ids = np.array([partner.id for partner in scene.partners], dtype=object)
     return pl.DataFrame(
         {
@@ -320,10 +382,17 @@ def _subgroups(scene: events.Scene, truth: pl.DataFrame) -> pl.DataFrame:
         {
             "truth_person": [f"P{number:07d}" for number in range(len(people))],
             "origin": [ORIGINS[number].name for number in people.origin],
+            "name_dense": [ORIGINS[number].locale is None for number in people.origin],
             "sex": np.where(people.female, "female", "male").tolist(),
             "birth_year": years,
+            "household": people.household,
+            "birth": people.birth,
             "do_not_link": people.do_not_link,
         }
+    )
+    twin = pl.len().over("household", "birth") > 1
+    frame = frame.with_columns(twin=twin).select(
+        *("truth_person", "origin", "name_dense", "sex", "birth_year", "household", "twin", "do_not_link")
     )
     return frame.join(truth.select("truth_person").unique(), on="truth_person", how="semi", maintain_order="left")
 

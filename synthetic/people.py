@@ -25,7 +25,7 @@ YEAR = 365
 MOST_PEOPLE = 900_000
 """As many as the NHS numbers kept for tests can tell apart."""
 
-POSTCODE_AREAS = ("LU", "MK", "SG", "AL", "HP", "NN")
+POSTCODE_AREAS = ("LU", "MK", "SG", "AL", "HP", "NN", "WD", "EN")
 POSTCODE_LETTERS = "ABDEFGHJLNPQRSTUWXYZ"
 
 DRAMA_NUMBERS = (

@@ -16,7 +16,7 @@ import yaml
 
 from protocol.loading import load_agreement
 from protocol.model import Agreement
-from synthetic import CLEAN, ROUGH, Partnership, generate_partnership, write_extracts
+from synthetic import CLEAN, ROUGH, Partnership, generate_partnership, generate_persons, write_extracts
 from synthetic.people import DRAMA_NUMBERS, NI_PREFIXES, check_nhs_number
 
 ROOT = Path(__file__).parents[3]
@@ -340,3 +340,28 @@ def test_three_thousand_people_take_less_than_ten_seconds(agreement: Agreement) 
 def test_package_says_nothing_of_people_in_its_repr(partnership: Partnership) -> None:
     # A frame's repr shows cells, so the facts are what a log may hold; they are counts.
     assert not re.search(r"[0-9]{10}|@", repr(partnership.facts))
+
+
+def test_persons_alone_are_those_that_the_whole_partnership_has(agreement: Agreement) -> None:
+    whole = generate_partnership(agreement, seed=9, people=400)
+    alone = generate_persons(agreement, seed=9, people=400)
+    latest: dict[tuple[str, str], dict[str, str | None]] = {}
+    for (partner, _), tables in whole.extracts.items():
+        for row in tables["person"].iter_rows(named=True):
+            latest[partner, row["local_person_id"]] = row
+    made = {
+        (row["partner_id"], row["local_person_id"]): {name: row[name] for name in row if name != "partner_id"}
+        for row in alone.rows.iter_rows(named=True)
+    }
+    assert made == latest
+    assert alone.truth.equals(whole.truth)
+    assert alone.subgroups.equals(whole.subgroups)
+
+
+def test_subgroups_say_who_is_a_twin_and_whose_community_shares_few_names(agreement: Agreement) -> None:
+    groups = generate_persons(agreement, seed=2, people=4000).subgroups
+    twins = groups.filter("twin")
+    assert 40 < twins.height < 600
+    assert (twins.group_by("household", "birth_year").len()["len"] > 1).mean() > 0.8  # the other may be no client
+    dense = set(groups.filter("name_dense")["origin"])
+    assert dense == {"pakistani", "bangladeshi", "punjabi", "somali"}

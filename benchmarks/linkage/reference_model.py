@@ -1,8 +1,8 @@
 """Makes the reference model of linkage: what levels of agreement are worth where nothing is known of the data yet.
 
-    python -m benchmarks.reference_model
+    python -m benchmarks.linkage.reference_model
 
-It is fitted without labels on the independent simulation (:mod:`benchmarks.simulation`), so that the synthetic
+It is fitted without labels on the independent simulation (:mod:`benchmarks.linkage.simulation`), so that the synthetic
 partnership, on which linkage is measured, has taught it nothing; several beginnings are tried and the likeliest fit is
 kept. The classes of pairs that are one person are those that begin around pairs which agree on most things.
 """
@@ -13,7 +13,7 @@ from datetime import UTC, date, datetime
 import numpy as np
 import polars as pl
 
-from benchmarks.simulation import simulate
+from benchmarks.linkage.simulation import simulate
 from linkage.candidates import CandidatePolicy, find_candidates
 from linkage.classes import REFERENCE_FILE, ClassModel, Codes, Floats, count_patterns, fit_classes, start_model
 from linkage.comparisons import COMPARISONS
