@@ -94,7 +94,7 @@ def _log_table(table: Floats) -> Floats:
 @cache
 def reference_model() -> ClassModel:
     """The model that ships: fitted on a simulation that shares neither names nor errors with the synthetic partnership
-    (``python -m benchmarks.linkage.reference``)."""
+    (``python -m benchmarks.linkage.reference_model``)."""
     return ClassModel.from_dict(json.loads(REFERENCE_FILE.read_text(encoding="utf-8")))
 
 

@@ -14,16 +14,15 @@ their sets meet:
 
 **No token stands for a value that many people share.** A name is hashed together with a *salt* that differs from person
 to person (the date of birth, the postcode, half of the date and the other name's initial), a date or postcode with an
-initial. So a name has thousands of unrelated tokens, and counting them says next to nothing
-(``benchmarks/attacks``; the table in SECURITY.md). The price is that two names can be compared only where a salt agrees.
+initial. So a name has thousands of unrelated tokens, and counting them says next to nothing. The price is that two
+names can be compared only where a salt agrees.
 
 **How a token is made.** With K1 each distinct salt and each distinct value is hashed once (HMAC-SHA-256, 128 bits); a
 token's *inner block* is AES-256 under a subkey of K1 of the exclusive or of the two. Whoever lacks K1 has only outputs
-of a pseudo-random permutation at points that never repeat; thousands of people's tokens cost two hashes and not hundreds
-of thousands. With K2 the custodian encrypts the block again and keeps 64 bits, which nobody can turn back, with K2 or
-without; or folds it into a filter. Where there are more outer keys (a rotation adds one) each is applied to what the one
-before left: a token's 64 bits are padded by zeros, a filter's bits are permuted. ``vectors/scheme1/encoding.csv`` has
-examples that were computed by another program.
+of a pseudo-random permutation; thousands of people's tokens cost a few hashes and not hundreds of thousands. With K2
+the custodian encrypts the block again and keeps 64 bits, which nobody can turn back, with K2 or without; or folds it
+into a filter. Where there are more outer keys (a rotation adds one) each is applied to what the one before left: a
+token's 64 bits are padded by zeros, a filter's bits are permuted.
 """
 
 from collections.abc import Callable, Iterator, Sequence

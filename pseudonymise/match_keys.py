@@ -2,8 +2,7 @@
 
 Each key leaves out another part of the record, so that one damaged or changed part (a marriage, a move, a misheard
 name, a mixed-up date) leaves some key intact. A key only brings two records up; whether they are one person is decided
-by comparing all of both (:mod:`pseudonymise.encoding`). So the keys are few and broad: of some thirty that were tried on
-two simulations these find all but one in ten thousand of the pairs that the thirty find.
+by comparing all of both (:mod:`pseudonymise.encoding`). So the keys are few and broad.
 
 No key is made of low-entropy parts alone: a name or a date hashed by itself gives itself away by how often it occurs,
 whatever the key (``tests/unit/pseudonymise/test_match_keys.py`` holds every key to :data:`ENTROPY_FLOOR`, and

@@ -59,8 +59,8 @@ def renew_submission(
     key_ring: KeyRing,
     before: str,
 ) -> tuple[dict[str, pl.DataFrame], pl.DataFrame, pl.DataFrame]:
-    """Pool-ready frames, match keys and encodings of one submission (see :class:`pseudonymise.output.Pseudonymised`) that were
-    made when the ring had the id ``before``, as they would be made now. Raises KeyUnavailable as
+    """Pool-ready frames, match keys and encodings of one submission (:class:`pseudonymise.output.Pseudonymised`) that
+    were made when the ring had the id ``before``, as they would be made now. Raises KeyUnavailable as
     :func:`make_renewer` does."""
     renew_column = make_renewer(key_ring, before)
     renewed = {}

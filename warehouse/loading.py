@@ -202,11 +202,10 @@ def load_submission(
     that is larger than memory. A table that is missing there was not part of the submission and stays as it is, except
     for a nil return, which empties every table of its partner and period. A correction replaces the tables that it
     carries, as a full submission does, and leaves the other tables of the named one in force. ``match_keys`` has the
-    columns ``person_ref``, ``key_name``, ``token`` (32 bytes, or 64 hex characters). ``encodings`` has ``person_ref`` and
-    what scoring compares. ``receipt`` is kept with the
-    submission. ``counts`` are those of the receipt by table; without them every row loaded counts as received and
-    accepted. ``key_id`` names the keys that its pseudonyms were made with. ``now`` is the time to record; the
-    database's clock where it is missing.
+    columns ``person_ref``, ``key_name``, ``token`` (32 bytes, or 64 hex characters), ``encodings`` ``person_ref`` and
+    what scoring compares. ``receipt`` is kept with the submission. ``counts`` are those of the receipt by table;
+    without them every row loaded counts as received and accepted. ``key_id`` names the keys that its pseudonyms were
+    made with. ``now`` is the time to record; the database's clock where it is missing.
 
     Raises :class:`SubmissionRefused` for a correction of what cannot be corrected and for a submission that was
     refused or erased, :class:`DefectFound` where a frame is not pool-ready, and :class:`NotYet` where the database is

@@ -199,9 +199,10 @@ def rotate_pseudonyms(
     """Renew every stored token and pseudonym in the caller's transaction, and record it: the database's owner alone.
 
     ``renew`` is asked for each domain, chunk by chunk; the new values go back by COPY and no key comes near the
-    database. ``renew_encodings`` is asked for each packed frame of encodings. ``before`` and ``after`` are ids of the key ring, ``k1.<16 hex>-k2.<16 hex>``; rows whose ids differ in
-    K1 alone (an earlier one, whose rows are set aside) are renewed as well. Persons, their ids, separations, marks and
-    releases keep what they say: all that names a record is renewed with it.
+    database. ``renew_encodings`` is asked for each packed frame of encodings. ``before`` and ``after`` are ids of the
+    key ring, ``k1.<16 hex>-k2.<16 hex>``; rows whose ids differ in K1 alone (an earlier one, whose rows are set aside)
+    are renewed as well. Persons, their ids, separations, marks and releases keep what they say: all that names a
+    record is renewed with it.
 
     Raises :class:`KeyUnavailable` where there are rows of another K2, and :class:`NotYet` where somebody else has
     rotated meanwhile or the database is lost.

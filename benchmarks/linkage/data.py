@@ -13,7 +13,7 @@ FEBRL                                  here
 ====================================== =================================================================================
 given_name, surname                    ``forename``, ``surname``
 date_of_birth, ``19560409``            ``date_of_birth``, ``1956-04-09``; left as it is where it is no day
-postcode, four digits, ``2119``        ``postcode`` in the form of a British one, ``AU21 1JA``: two digits of the
+postcode, four digits, ``2119``        ``postcode`` in the form of a British one, ``LE21 1JA``: two digits of the
                                        district, one of the sector, and the last digit as a letter. One to one, so
                                        nothing is added or lost, and a normaliser of British postcodes can be used
 street_number, address_1, address_2,   :data:`ADDRESS_PARTS`, as they are. Linkarms's agreement has no such fields:
@@ -162,7 +162,7 @@ def _read_febrl(folder: Path | None, file: str) -> pl.DataFrame:
         surname="surname",
         date_of_birth=pl.coalesce(day, born),
         postcode=pl.concat_str(
-            pl.lit("AU"), code.str.slice(0, 2), pl.lit(" "), code.str.slice(2, 1), last, pl.lit("A")
+            pl.lit("LE"), code.str.slice(0, 2), pl.lit(" "), code.str.slice(2, 1), last, pl.lit("A")
         ),
         truth_person=pl.col("rec_id").str.extract(r"^rec-(\d+)-", 1),
         _original=pl.col("rec_id").str.ends_with("-org"),

@@ -27,8 +27,8 @@ from pseudonymise.normalise import normalise
 PEOPLE, SEED, BEGINNINGS = 60_000, 11, 5
 SELDOM_TWICE = (0.97, 0.03)
 KINDS = (False,) * 6 + (True,) * 3
-"""Six kinds of pairs that are two people and three of pairs that are one: with more, the fit gains nothing that holds on
-other data; with fewer it loses (one and one: F1 .985 where these give .990)."""
+"""Six kinds of pairs that are two people and three of pairs that are one: with more, the fit gains nothing that holds
+on other data; with fewer it loses (of pairs before clustering, one and one: F1 .985 where these give .990)."""
 
 
 def guess(patterns: Codes) -> Floats:

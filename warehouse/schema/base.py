@@ -41,8 +41,8 @@ def pseudonym(
 ) -> dict[str, Any]:
     """``info`` of a column of keyed pseudonyms: their domain's purpose, and its field or the column that has it.
 
-    ``packed``: it holds frames of encodings, which are renewed whole. Without a purpose, the agreement in force decides. A ``person_ref`` and a facts table's own ``row_key`` need none:
-    their names say it.
+    ``packed``: it holds frames of encodings, which are renewed whole. Without a purpose, the agreement in force
+    decides. A ``person_ref`` and a facts table's own ``row_key`` need none: their names say it.
     """
     return {PACKED: True} if packed else {PSEUDONYM: (purpose, field, field_column)}
 
