@@ -98,6 +98,9 @@ def test_one_stray_link_does_not_join_two_full_clusters_and_one_that_does_is_a_b
     bridge = cluster_records(make_scored(strong | nearly))
     assert groups(bridge) == parts("a1 b1 c1 a2 b2 c2")
     assert bridge.alarms.rows() == [("bridge", 0, 6)]
+    two_links = cluster_records(make_scored(strong | nearly | {("b1", "c2"): 0.9}))
+    assert groups(two_links) == groups(bridge)
+    assert two_links.alarms.is_empty()
 
 
 def test_separated_records_do_not_meet_again() -> None:

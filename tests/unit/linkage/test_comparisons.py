@@ -123,6 +123,14 @@ def test_day_and_month_that_were_exchanged_are_told_as_such() -> None:
     assert tell("date_of_birth", code) == "date of birth with day and month exchanged"
 
 
+def test_long_names_are_not_alike_where_no_salt_shows_it() -> None:
+    """Their filters are so full that any two have more than half of their bits in common."""
+    one = MARGARET | {"forename": "Wolfeschlegelsteinhausbergerdorff"}
+    other = MARGARET | {"forename": "Quintapyxvumotkazijonyrelhudcewab", **OTHER_BIRTH, **OTHER_PLACE}
+    (code,) = compare(encode({"a1": one, "b1": other}))["forename"]
+    assert tell("forename", code) is NOTHING_SAID
+
+
 def test_every_level_is_reached_by_one_of_these_changes() -> None:
     told = {words for rows in CHANGES.values() for _, words in rows} - {None}
     told |= {"date of birth with day and month exchanged"}
