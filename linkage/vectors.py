@@ -1,7 +1,7 @@
 """At which level each comparison of a pair stands: Splink over tokens, on DuckDB or on Spark.
 
-Both engines run the same conditions (:mod:`linkage.comparisons`) over the same registered pairs and give the same codes
-(``tests/spark/test_engines.py``). Codes are all that leaves an engine: a handful of small numbers for each pair.
+Both engines run the same conditions (:mod:`linkage.comparisons`) over the same registered pairs. Codes are all that
+leaves an engine: a handful of small numbers for each pair.
 """
 
 import logging
