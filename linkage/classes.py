@@ -39,6 +39,8 @@ REFERENCE_PAIRS = 300.0
 LEAST_THRESHOLD = 0.45
 """Where there is little to tell pairs apart by, the best F1 comes of linking much. To join two people does more harm
 than to leave one apart, so pairs that are clearly likelier two people are not linked even then."""
+NEAR_NAME = 4
+"""Code of names within one letter; higher ones are closer."""
 _SMALLEST = 1e-9
 _MOST_ROUNDS = 300
 _CLOSE = 1e-6
@@ -115,13 +117,35 @@ def count_patterns(codes: pl.DataFrame) -> tuple[Codes, Floats, npt.NDArray[np.b
     )
 
 
+@dataclass(frozen=True)
+class Coincidences:
+    """How many of the candidate pairs that agree on much can be two people at most. Without such bounds a fit cannot
+    tell a file full of replaced forenames from one full of twins, nor one full of wrong dates of birth from one full of
+    fathers and sons of one name."""
+
+    on_one_day: float
+    """Of the pairs that agree on the date of birth."""
+    of_one_name_at_one_postcode: float
+    """Of the pairs that agree on both names but for a letter and on the postcode, and not on the date of birth."""
+
+    def bounds(self, patterns: Codes) -> list[tuple[npt.NDArray[np.bool_], float]]:
+        """Which patterns each bound is about, and the bound. No pattern is in two."""
+        codes = {comparison.name: patterns[:, place] for place, comparison in enumerate(COMPARISONS)}
+        full = {comparison.name: len(comparison.levels) for comparison in COMPARISONS}
+        day = codes["date_of_birth"] == full["date_of_birth"]
+        names = [codes[name] >= NEAR_NAME for name in ("forename", "surname")]
+        home = codes["postcode"] == full["postcode"]
+        other_day = ~day & (codes["date_of_birth"] != UNKNOWN)
+        return [(day, self.on_one_day), (names[0] & names[1] & home & other_day, self.of_one_name_at_one_postcode)]
+
+
 def fit_classes(
     patterns: Codes,
     pairs: Floats,
     impossible: npt.NDArray[np.bool_],
     *,
     one_file: float | None = None,
-    most_on_one_day: float | None = None,
+    coincidences: Coincidences | None = None,
     start: ClassModel | None = None,
     reference_pairs: float = REFERENCE_PAIRS,
 ) -> ClassModel:
@@ -129,9 +153,9 @@ def fit_classes(
 
     ``patterns``, ``pairs`` and ``impossible`` are those of :func:`count_patterns`; impossible ones are never in a class
     of one person. ``one_file`` is the share of pairs of strangers that are in one partner's file: it is known and not
-    estimated. ``most_on_one_day`` is how many pairs that agree on a date of birth can be two people. Each round raises
-    the objective: the log likelihood, the logarithm of the prior (Dirichlet, ``reference_pairs`` strong, around
-    ``start``), and what the bound costs. Deterministic.
+    estimated. ``coincidences`` bounds how many pairs that agree on much can be two people. Each round raises the
+    objective: the log likelihood, the logarithm of the prior (Dirichlet, ``reference_pairs`` strong, around ``start``),
+    and what the bounds cost. Deterministic.
     """
     model = start or reference_model()
     sides = np.array(model.matches)
@@ -140,17 +164,17 @@ def fit_classes(
     if one_file is not None:
         known = tuple((1 - one_file, one_file) for _ in sides)
         model = replace(model, levels={**model.levels, "one_file": _choose(sides, model.levels["one_file"], known)})
-    day = next(place for place, comparison in enumerate(COMPARISONS) if comparison.name == "date_of_birth")
-    on_one_day = (patterns[:, day] == len(COMPARISONS[day].levels)) & ~impossible
+    bounds = [] if coincidences is None else coincidences.bounds(patterns)
+    bounds = [(bounded & ~impossible, most) for bounded, most in bounds]
     last = -np.inf
     for _ in range(_MOST_ROUNDS):
         weights = model.log_weights(patterns)
         weights[np.ix_(impossible, sides)] = -np.inf
         objective = _log_prior(model, prior_shares, prior)
-        if most_on_one_day is not None:
-            excess = _excess(weights[on_one_day], pairs[on_one_day], sides, most_on_one_day)
-            weights[np.ix_(on_one_day, ~sides)] -= excess
-            objective += excess * most_on_one_day
+        for bounded, most in bounds:
+            excess = _excess(weights[bounded], pairs[bounded], sides, most)
+            weights[np.ix_(bounded, ~sides)] -= excess
+            objective += excess * most
         sums = np.logaddexp.reduce(weights, axis=1, keepdims=True)
         objective += float(pairs @ sums[:, 0])
         if objective - last < _CLOSE * (pairs.sum() + reference_pairs):

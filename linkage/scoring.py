@@ -13,7 +13,7 @@ import polars as pl
 from pydantic import Field
 
 from linkage.candidates import RECORD_COLUMNS, CandidatePolicy, Candidates, find_candidates, place_pairs
-from linkage.classes import ClassModel, choose_threshold, count_patterns, fit_classes
+from linkage.classes import ClassModel, Coincidences, choose_threshold, count_patterns, fit_classes
 from linkage.comparisons import COMPARISONS, NUMBERS, RECORD, UNKNOWN, token_schema
 from linkage.groups import group_records
 from linkage.vectors import CODES, Engine, compare_pairs
@@ -100,7 +100,7 @@ def score_records(
         model = fit_classes(
             *count_patterns(codes),
             one_file=one_file,
-            most_on_one_day=_most_on_one_day(candidates.records.height),
+            coincidences=_coincidences(candidates.records.height),
         )
     scored = _weigh(codes, model)
     threshold = choose_threshold(scored["probability"].to_numpy())
@@ -130,12 +130,15 @@ def _share_in_one_file(records: pl.DataFrame) -> float | None:
     return share if 0 < share < _MOSTLY_ONE_FILE else None
 
 
-def _most_on_one_day(records: int) -> float:
-    """How many of the candidates that agree on a date of birth can be two people at most: twins (two records in a
-    hundred have their twin's among the others) and strangers (of whom one pair in 20,000 shares the day, and of those
-    at most one in twenty comes up at all, by a name, a telephone or a neighbourhood). Without this bound a fit cannot
-    tell a file full of replaced forenames from one full of twins."""
-    return 0.02 * records + 0.05 * records * records / 2 / 20_000
+def _coincidences(records: int) -> Coincidences:
+    """What can come about by chance among so many records. On one day: twins (two records in a hundred have their
+    twin's among the others) and strangers (of whom one pair in 20,000 shares the day, and of those at most one in
+    twenty comes up at all, by a name, a telephone or a neighbourhood). Of one name at one postcode: a parent and a
+    child, for one record in two hundred."""
+    return Coincidences(
+        on_one_day=0.02 * records + 0.05 * records * records / 2 / 20_000,
+        of_one_name_at_one_postcode=0.005 * records,
+    )
 
 
 def _forbid(codes: pl.DataFrame, candidates: Candidates, policy: ScorePolicy) -> pl.DataFrame:

@@ -10,7 +10,9 @@ import polars as pl
 import pytest
 
 from linkage.classes import (
+    NEAR_NAME,
     ClassModel,
+    Coincidences,
     choose_threshold,
     count_patterns,
     fit_classes,
@@ -219,15 +221,47 @@ def test_of_pairs_of_one_day_no_more_are_two_people_than_there_can_be() -> None:
     codes = twins_or_new_names(1_000)
     free = fit(codes)
     assert on_one_day_and_two(free, codes) > 900
-    bounded = fit(codes, most_on_one_day=50.0)
+    bounded = fit(codes, coincidences=Coincidences(on_one_day=50.0, of_one_name_at_one_postcode=0.0))
     # The bound holds of the fit's own pairs; the 300 of the reference come on top.
     assert on_one_day_and_two(bounded, codes) < 150
-    assert fit(codes, most_on_one_day=5_000.0) == free
+    assert fit(codes, coincidences=Coincidences(on_one_day=5_000.0, of_one_name_at_one_postcode=0.0)) == free
+
+
+def test_of_pairs_of_one_name_at_one_postcode_no_more_are_two_people_than_there_can_be() -> None:
+    """Nothing tells fathers and sons of one name from people whose date of birth was taken down wrongly."""
+    same = {name: FULL[name] for name in ("surname", "forename", "postcode")}
+    codes = np.array([pattern(**same, date_of_birth=1)] * 1_000 + [pattern(**same, date_of_birth=5)] * 2_000)
+    wrong_date = codes[:1]
+    free = fit(codes)
+    bounded = fit(codes, coincidences=Coincidences(on_one_day=5_000.0, of_one_name_at_one_postcode=50.0))
+    assert free.probabilities(wrong_date)[0] < 0.1
+    assert bounded.probabilities(wrong_date)[0] > 0.8
+    assert fit(codes, coincidences=Coincidences(on_one_day=5_000.0, of_one_name_at_one_postcode=5_000.0)) == free
+
+
+def test_the_bound_on_names_is_about_names_within_one_letter_and_closer_ones() -> None:
+    for name in ("forename", "surname"):
+        level = next(comparison for comparison in COMPARISONS if comparison.name == name).level(NEAR_NAME)
+        assert level is not None
+        assert level.words == f"{name} within one letter"
+
+
+def test_no_pattern_is_under_two_bounds() -> None:
+    every = [
+        pattern(forename=forename, surname=6, date_of_birth=day, postcode=postcode)
+        for forename in range(7)
+        for day in range(6)
+        for postcode in range(5)
+    ]
+    (one, _), (other, _) = Coincidences(1.0, 1.0).bounds(np.array(every))
+    assert one.any()
+    assert other.any()
+    assert not (one & other).any()
 
 
 def test_a_bound_of_none_is_kept_too() -> None:
     codes = twins_or_new_names(100)
-    found = fit(codes, most_on_one_day=0.0)
+    found = fit(codes, coincidences=Coincidences(0.0, 0.0))
     assert all(np.isfinite(found.shares))
     assert sum(found.shares) == pytest.approx(1)
 
@@ -248,7 +282,7 @@ def test_a_bound_of_none_is_kept_too() -> None:
 )
 def test_any_pairs_give_a_model_of_true_probabilities(codes: np.ndarray) -> None:
     for forbidden in (None, np.ones(len(codes), dtype=np.bool_)):
-        found = fit(codes, forbidden, one_file=0.2, most_on_one_day=1.0)
+        found = fit(codes, forbidden, one_file=0.2, coincidences=Coincidences(1.0, 1.0))
         assert sum(found.shares) == pytest.approx(1)
         for name in NAMES:
             table = np.array(found.levels[name])
