@@ -69,8 +69,12 @@ def _alike(name: str, salt: str, least: float) -> str:
     return f"coalesce(2 * {both} >= {least} * {each}, false)"
 
 
+SALTS = ("date_of_birth", "postcode", "phone", "email", "nhs_number")
+"""What names are salted with: names are comparable where one of these agrees."""
+
+
 def _name(name: str, other: str) -> Comparison:
-    comparable = f"({_meet('date_of_birth')} or {_meet('postcode')})"
+    comparable = f"({' or '.join(map(_meet, SALTS))})"
     return Comparison(
         name,
         (

@@ -134,10 +134,10 @@ def _coincidences(records: int) -> Coincidences:
     """What can come about by chance among so many records. On one day: twins (two records in a hundred have their
     twin's among the others) and strangers (of whom one pair in 20,000 shares the day, and of those at most one in
     twenty comes up at all, by a name, a telephone or a neighbourhood). Of one name at one postcode: a parent and a
-    child, for one record in two hundred."""
+    child, for one record in a hundred."""
     return Coincidences(
         on_one_day=0.02 * records + 0.05 * records * records / 2 / 20_000,
-        of_one_name_at_one_postcode=0.005 * records,
+        of_one_name_at_one_postcode=0.01 * records,
     )
 
 

@@ -90,7 +90,8 @@ class TokenSet:
 
 _FORENAMES = ("forename", "forename_family", "forename_second", "middle_name")
 _SURNAMES = ("surname", "previous_surname", "surname_first_part", "surname_last_part")
-_WHOLE = (("date_of_birth",), ("postcode",))
+_NUMBERS = (("phone",), ("email",), ("nhs_number",))
+_WHOLE = (("date_of_birth",), ("postcode",), *_NUMBERS)
 _INITIALS = (("initial",), ("surname_initial",))
 
 TOKEN_SETS: tuple[TokenSet, ...] = (
@@ -111,7 +112,7 @@ TOKEN_SETS: tuple[TokenSet, ...] = (
     TokenSet("surname_filter_date", ("surname",), (("date_of_birth",),), "letter_pairs", domain="name filter"),
     TokenSet("forename_filter_postcode", ("forename",), (("postcode",),), "letter_pairs", domain="name filter"),
     TokenSet("surname_filter_postcode", ("surname",), (("postcode",),), "letter_pairs", domain="name filter"),
-    TokenSet("date_of_birth", ("date_of_birth",), (*_INITIALS, ("postcode_sector",))),
+    TokenSet("date_of_birth", ("date_of_birth",), (*_INITIALS, ("postcode_sector",), *_NUMBERS)),
     TokenSet("date_of_birth_swapped", ("date_of_birth_sorted",), _INITIALS),
     TokenSet("date_of_birth_near", ("date_of_birth",), _INITIALS, "masks", 8),
     TokenSet("postcode", ("postcode",), (*_INITIALS, ("date_of_birth",))),

@@ -123,9 +123,9 @@ def make_simulation(name: str, *, records: int, seed: int) -> Data:
     return _conform(name, rows, ())
 
 
-def make_febrl3(name: str, folder: Path | None) -> Data:
-    """FEBRL 3: 5,000 records of 2,000 people in one file, up to five duplicates of one."""
-    rows = _read_febrl(folder, "dataset3.csv").with_columns(partner_id=pl.lit("febrl3"))
+def make_febrl_file(name: str, folder: Path | None, number: int) -> Data:
+    """FEBRL 2 or 3, one file of 5,000 records: 4,000 people and up to five duplicates of one, or 2,000 and as many."""
+    rows = _read_febrl(folder, f"dataset{number}.csv").with_columns(partner_id=pl.lit(f"febrl{number}"))
     return _conform(name, _with_numbered_references(rows), ())
 
 
@@ -214,11 +214,17 @@ def _sizes(kind: str, about: str, make: Callable[[str, int], Data], sizes: Seque
 SIZES = ("1k", "5k", "20k", "50k", "183k", "1m")
 
 RECIPES: dict[str, Recipe] = {
-    "febrl3": Recipe("febrl3", lambda folder: make_febrl3("febrl3", folder), "FEBRL 3, one file"),
+    "febrl2": Recipe("febrl2", lambda folder: make_febrl_file("febrl2", folder, 2), "FEBRL 2, one file"),
+    "febrl3": Recipe("febrl3", lambda folder: make_febrl_file("febrl3", folder, 3), "FEBRL 3, one file"),
     "febrl4": Recipe("febrl4", lambda folder: make_febrl4("febrl4", folder), "FEBRL 4, two files"),
+    "febrl2-names": Recipe(
+        "febrl2-names",
+        lambda folder: without_address_parts("febrl2-names", make_febrl_file("", folder, 2)),
+        "FEBRL 2 without address parts",
+    ),
     "febrl3-names": Recipe(
         "febrl3-names",
-        lambda folder: without_address_parts("febrl3-names", make_febrl3("", folder)),
+        lambda folder: without_address_parts("febrl3-names", make_febrl_file("", folder, 3)),
         "FEBRL 3 without address parts",
     ),
     "febrl4-names": Recipe(

@@ -42,8 +42,8 @@ def test_a_pair_is_told_in_plain_words_and_without_a_value_or_a_token() -> None:
         "NI number",
         "shared number",
     ]
-    # Of the surname nothing is said: neither date of birth nor postcode is there to compare it by.
-    assert row["differs_on"] == ["telephone"]
+    # Over a number in common a surname is compared to within one letter, and no further.
+    assert row["differs_on"] == ["surname", "telephone"]
     assert (row["accepted"], row["refused"]) == (True, None)
     columns = (found.encodings[name] for name in FULL if name in found.encodings.columns)
     tokens = {str(token) for column in columns for token in column.explode().drop_nulls()}
