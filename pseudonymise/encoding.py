@@ -273,11 +273,12 @@ class _Inner:
         row, which_value, which_salt = np.nonzero(both)
         starts, counts, variants = _joined(values, row, which_value)
         salted, _, of_salts = _joined(salts, row, which_salt)
-        if tokens.each == 1 and not tokens.is_filter:
-            mixed = variants[starts] ^ of_salts[salted]
-        else:
+        if tokens.is_filter:
             within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
             mixed = variants[np.repeat(starts, counts) + within] ^ of_salts[np.repeat(salted, counts)]
+        else:
+            together = variants.reshape(-1, tokens.each, 2)[starts // tokens.each]
+            mixed = (together ^ of_salts[salted][:, None, :]).reshape(-1, 2)
         in_rows = np.bincount(row, weights=counts, minlength=self._rows.height).astype(np.int64)
         return in_rows, _apply(self._cipher, mixed)
 
