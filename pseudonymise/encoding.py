@@ -20,7 +20,8 @@ names can be compared only where a salt agrees.
 **Nor does a name's length show.** Every filter sets :data:`FILTER_WEIGHT` of its bits, and every value has as many near
 tokens as its set says: long names are cut, and what short ones lack are fillers that only the same value under the same
 salt shares. Lists are sorted after the last key, so that their order is that of numbers which nobody can turn back. How
-many forms a name has (a second forename, a double surname) does show.
+many forms a name has (a second forename, a double surname) does show. ``tests/unit/pseudonymise/test_encoding.py``
+holds every set to this and to :data:`ENTROPY_FLOOR`.
 
 **How a token is made.** With K1 each distinct salt and each distinct value is hashed once (HMAC-SHA-256, 128 bits); a
 token's *inner block* is AES-256 under a subkey of K1 of the exclusive or of the two. Whoever lacks K1 has only outputs
