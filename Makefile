@@ -67,9 +67,10 @@ linkage-peers: install ## Set up the environment of linkage's peers (clkhash and
 	@$(BIN)/python -m benchmarks.linkage.environment
 
 .PHONY: bench
-bench: install ## Benchmarks: linkage beside match keys and clear-text Splink; checking beside two other checkers
+bench: install ## Benchmarks: linkage beside match keys and clear-text Splink; checking beside two others; encoding
 	@$(BIN)/python -m benchmarks.linkage
 	@$(BIN)/python -m benchmarks.checking
+	@$(BIN)/python -m benchmarks.encoding
 
 .PHONY: lock
 lock: install ## Renew requirements/ from pyproject.toml

@@ -20,7 +20,8 @@ names can be compared only where a salt agrees.
 **Nor does a name's length show.** Every filter sets :data:`FILTER_WEIGHT` of its bits, and every value has as many near
 tokens as its set says: long names are cut, and what short ones lack are fillers that only the same value under the same
 salt shares. Lists are sorted after the last key, so that their order is that of numbers which nobody can turn back. How
-many forms a name has (a second forename, a double surname) does show.
+many forms a name has (a second forename, a double surname) does show. ``tests/unit/pseudonymise/test_encoding.py``
+holds every set to this and to :data:`ENTROPY_FLOOR`.
 
 **How a token is made.** With K1 each distinct salt and each distinct value is hashed once (HMAC-SHA-256, 128 bits); a
 token's *inner block* is AES-256 under a subkey of K1 of the exclusive or of the two. Whoever lacks K1 has only outputs
@@ -31,6 +32,7 @@ token's 64 bits are padded by zeros, a filter's bits are permuted. The published
 worked out anew, person by person, by ``tests/spec/vectors/test_encoding.py``.
 """
 
+from binascii import unhexlify
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -44,7 +46,7 @@ from protocol.errors import DefectFound
 from pseudonymise.keys import KeyRing
 from pseudonymise.normalise import NORMAL_FIELDS
 from pseudonymise.partner_key import InnerKeys
-from pseudonymise.tokens import compose, derive_inner, frame_text
+from pseudonymise.tokens import TOKEN_LENGTH, compose, derive_inner, frame_text
 
 Blocks = npt.NDArray[np.uint64]
 """Blocks of 128 bits: one row each, two columns."""
@@ -117,7 +119,11 @@ TOKEN_SETS: tuple[TokenSet, ...] = (
     TokenSet("date_of_birth_near", ("date_of_birth",), _INITIALS, "masks", 8),
     TokenSet("postcode", ("postcode",), (*_INITIALS, ("date_of_birth",))),
     TokenSet("postcode_near", ("postcode",), _INITIALS, "masks", 7),
-    TokenSet("postcode_sector", ("postcode_sector",), (("date_of_birth",), ("forename_family",), ("surname",))),
+    TokenSet(
+        "postcode_sector",
+        ("postcode_sector",),
+        (("date_of_birth",), ("forename_family", "surname_initial"), ("surname", "initial")),
+    ),
     TokenSet("phone", ("phone",), ((),)),
     TokenSet("email", ("email",), ((),)),
     TokenSet("nhs_number", ("nhs_number",), ((),)),
@@ -126,6 +132,12 @@ TOKEN_SETS: tuple[TokenSet, ...] = (
     TokenSet("shared_person_number", ("shared_person_number",), ((),)),
 )
 """Everything that the encoding holds. A list so that it can be read, and checked against what is stored."""
+
+ENTROPY_FLOOR = 13.0
+"""Every value and salt together cost at least this many bits to guess
+(:data:`pseudonymise.match_keys.MIN_ENTROPY_BITS`): one in 8,000 people has the commonest token. It is less than match
+keys have, since half a date has to be enough where the other half is wrong. Forms within a letter or a digit are
+commoner by what the letter or digit would tell."""
 
 INITIALS_OF_SALTS = {"initial": "initial", "surname_initial": "initial"}
 """Salts that are one kind of thing: an initial counts as an initial, whichever name it is of, so that swapped names
@@ -263,11 +275,12 @@ class _Inner:
         row, which_value, which_salt = np.nonzero(both)
         starts, counts, variants = _joined(values, row, which_value)
         salted, _, of_salts = _joined(salts, row, which_salt)
-        if tokens.each == 1 and not tokens.is_filter:
-            mixed = variants[starts] ^ of_salts[salted]
-        else:
+        if tokens.is_filter:
             within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
             mixed = variants[np.repeat(starts, counts) + within] ^ of_salts[np.repeat(salted, counts)]
+        else:
+            together = variants.reshape(-1, tokens.each, 2)[starts // tokens.each]
+            mixed = (together ^ of_salts[salted][:, None, :]).reshape(-1, 2)
         in_rows = np.bincount(row, weights=counts, minlength=self._rows.height).astype(np.int64)
         return in_rows, _apply(self._cipher, mixed)
 
@@ -275,17 +288,13 @@ class _Inner:
         domain = tokens.domain or tokens.name
         key = (domain, tokens.variants, column)
         if key not in self._values:
-            cells = self._rows[column]
-            distinct = cells.drop_nulls().unique()
-            made = [_make_variants(text, tokens) for text in distinct]
-            counts = np.array([len(texts) for texts in made], dtype=np.int64)
-            flat = pl.Series("value", [text for texts in made for text in texts], dtype=pl.String)
-            once = flat.unique()
-            message = compose([frame_text(pl.lit(domain)), frame_text(pl.col("value"))])
-            hashed = _hash(once.to_frame().select(message).to_series(), self._value_key)
-            self._values[key] = _Coded(
-                _places(cells, distinct), np.cumsum(counts) - counts, counts, hashed[_places(flat, once)]
-            )
+            place, distinct = _places(self._rows[column])
+            counts, texts = _make_variants(distinct, tokens)
+            # Names have few pairs of letters among them; other variants mostly are those of one value.
+            again, once = _places(texts) if tokens.is_filter else (slice(None), texts)
+            message = compose([frame_text(pl.lit(domain)), frame_text(pl.first())])
+            hashed = _hash(once.to_frame().select(message).to_series(), self._value_key)[again]
+            self._values[key] = _Coded(place, np.cumsum(counts) - counts, counts, hashed)
         return self._values[key]
 
     def _salt(self, columns: tuple[str, ...]) -> _Coded:
@@ -295,9 +304,9 @@ class _Inner:
                 cells = self._rows.select(salt=compose([frame_text(part) for part in parts]))["salt"]
             else:
                 cells = pl.repeat("none", self._rows.height, eager=True)
-            distinct = cells.drop_nulls().unique()
+            place, distinct = _places(cells)
             self._salts[columns] = _Coded(
-                _places(cells, distinct),
+                place,
                 np.arange(len(distinct)),
                 np.ones(len(distinct), dtype=np.int64),
                 _hash(distinct, self._salt_key),
@@ -335,22 +344,20 @@ def _joined(columns: Sequence[_Coded], row: Places, which: Places) -> tuple[Plac
 
 def _hash(messages: pl.Series, key: str) -> Blocks:
     """The first 128 bits of the HMAC of each message."""
-    halves = derive_inner(messages, key).str.head(32).str.decode("hex")
-    return np.frombuffer(b"".join(halves), dtype="<u8").reshape(-1, 2)
+    digits = derive_inner(messages, key).to_arrow(compat_level=pl.CompatLevel.oldest())
+    if len(digits) == 0:
+        return np.empty((0, 2), dtype=np.uint64)
+    first = np.frombuffer(digits.buffers()[1], dtype=np.int64)[digits.offset]
+    text = np.frombuffer(digits.buffers()[2], dtype=np.uint8, count=len(digits) * TOKEN_LENGTH, offset=first)
+    halves = text.reshape(-1, TOKEN_LENGTH)[:, : TOKEN_LENGTH // 2]
+    return np.frombuffer(unhexlify(halves.tobytes()), dtype="<u8").reshape(-1, 2)
 
 
-def _places(cells: pl.Series, distinct: pl.Series) -> Places:
-    """The place of each cell in ``distinct``; -1 where it is null."""
-    looked_up = (
-        cells.alias("value")
-        .to_frame()
-        .join(distinct.alias("value").to_frame().with_row_index("place"), on="value", how="left", maintain_order="left")
-    )
-    return looked_up["place"].cast(pl.Int64).fill_null(-1).to_numpy()
-
-
-def _itself(text: str) -> tuple[str, ...]:
-    return (text,)
+def _places(cells: pl.Series) -> tuple[Places, pl.Series]:
+    """The place of each cell among the distinct ones, -1 where it is null; and those."""
+    coded = cells.to_arrow(compat_level=pl.CompatLevel.oldest()).dictionary_encode()
+    place = coded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+    return place, pl.Series("value", pl.from_arrow(coded.dictionary), dtype=pl.String)
 
 
 def _deletions(text: str) -> tuple[str, ...]:
@@ -362,30 +369,38 @@ def _deletions(text: str) -> tuple[str, ...]:
 
 def _masks(text: str) -> tuple[str, ...]:
     """The text with each letter or digit masked."""
-    return tuple(text[:place] + "*" + text[place + 1 :] for place, sign in enumerate(text) if sign != "-")
+    return tuple([text[:place] + "*" + text[place + 1 :] for place, sign in enumerate(text) if sign != "-"])
 
 
 def _letter_pairs(text: str) -> tuple[str, ...]:
     """Neighbouring letters, with the beginning and the end marked."""
     marked = f"_{text}_"
-    return tuple(dict.fromkeys(marked[place : place + 2] for place in range(len(marked) - 1)))
+    return tuple(dict.fromkeys([marked[place : place + 2] for place in range(len(marked) - 1)]))
 
 
 _VARIANTS: dict[str, Callable[[str], tuple[str, ...]]] = {
-    "itself": _itself,
     "deletions": _deletions,
     "masks": _masks,
     "letter_pairs": _letter_pairs,
 }
 
 
-def _make_variants(text: str, tokens: TokenSet) -> tuple[str, ...]:
-    """What is hashed of a value: as many texts as the set says, unless they end in a filter."""
-    made = _VARIANTS[tokens.variants](text)
-    if tokens.is_filter:
-        return made
-    # Fillers: no normal value has the sign, so that nothing else is ever equal to one.
-    return (*made[: tokens.each], *(f"{text}#{number}" for number in range(tokens.each - len(made))))
+def _make_variants(values: pl.Series, tokens: TokenSet) -> tuple[Places, pl.Series]:
+    """How many texts are hashed of each value, and these, value by value: as many as the set says, unless they end in a
+    filter."""
+    if tokens.variants == "itself":
+        return np.ones(len(values), dtype=np.int64), values
+    make, each = _VARIANTS[tokens.variants], tokens.each
+    counts: list[int] = []
+    texts: list[str] = []
+    for value in values.to_list():
+        made = make(value)
+        if not tokens.is_filter and len(made) != each:
+            # Fillers: no normal value has the sign, so that nothing else is ever equal to one.
+            made = (*made[:each], *[f"{value}#{number}" for number in range(each - len(made))])
+        counts.append(len(made))
+        texts += made
+    return np.array(counts, dtype=np.int64), pl.Series("value", texts, dtype=pl.String)
 
 
 # --- the outer layer --------------------------------------------------------------------------------------------------

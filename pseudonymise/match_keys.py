@@ -219,19 +219,19 @@ _HASHED_FIELDS = frozenset(column for key in MATCH_KEYS for form in key.forms fo
 
 def _messages(framed: pl.DataFrame, key: MatchKey) -> pl.DataFrame:
     """``row`` and ``message`` of every distinct form that could be built, in order of form and row."""
-    built = [
-        framed.select(
-            row=pl.int_range(pl.len(), dtype=pl.UInt32), message=compose([pl.col(name) for name in form])
-        ).filter(pl.col("message").is_not_null())
-        for form in key.forms
-    ]
-    first, others = built[0], built[1:]
-    if not others:
-        return first
-    # Few rows have a second form, so only those are looked through for forms that came out alike.
-    more = (
-        pl.concat(others)
-        .unique(maintain_order=True)
-        .join(first, on=["row", "message"], how="anti", maintain_order="left")
+    built = framed.select(
+        compose([pl.col(name) for name in form]).alias(str(number)) for number, form in enumerate(key.forms)
     )
-    return pl.concat([first, more])
+    row = pl.int_range(pl.len(), dtype=pl.UInt32)
+    return pl.concat(
+        built.select(row=row, message=str(number), new=_is_new(number)).filter("new").drop("new")
+        for number in range(len(key.forms))
+    )
+
+
+def _is_new(number: int) -> pl.Expr:
+    """Whether a form could be built and came out unlike all earlier ones of its row."""
+    message = pl.col(str(number))
+    return pl.all_horizontal(
+        message.is_not_null(), *(message.ne_missing(pl.col(str(earlier))) for earlier in range(number))
+    )
