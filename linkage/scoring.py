@@ -87,7 +87,7 @@ def score_records(
     )
     tokens = _without_crowds(tokens, policy.candidates.largest_block)
     encoded = tokens.select(RECORD)
-    one_file = _share_in_one_file(candidates.records)
+    one_file = share_in_one_file(candidates.records)
 
     def compare(pairs: pl.DataFrame) -> pl.DataFrame:
         for side in ("left", "right"):
@@ -100,7 +100,7 @@ def score_records(
         model = fit_classes(
             *count_patterns(codes),
             one_file=one_file,
-            coincidences=_coincidences(candidates.records.height),
+            coincidences=expect_coincidences(candidates.records.height),
         )
     scored = _weigh(codes, model)
     threshold = choose_threshold(scored["probability"].to_numpy())
@@ -121,7 +121,7 @@ def _without_crowds(tokens: pl.DataFrame, most: int) -> pl.DataFrame:
     return tokens
 
 
-def _share_in_one_file(records: pl.DataFrame) -> float | None:
+def share_in_one_file(records: pl.DataFrame) -> float | None:
     """The share of all pairs of records that are in one partner's file: of pairs of strangers, as many are. None where
     nearly all are, so that it says nothing."""
     sizes = records.group_by("partner_id").len()["len"].cast(pl.Float64)
@@ -130,7 +130,7 @@ def _share_in_one_file(records: pl.DataFrame) -> float | None:
     return share if 0 < share < _MOSTLY_ONE_FILE else None
 
 
-def _coincidences(records: int) -> Coincidences:
+def expect_coincidences(records: int) -> Coincidences:
     """What can come about by chance among so many records. On one day: twins (two records in a hundred have their
     twin's among the others) and strangers (of whom one pair in 20,000 shares the day, and of those at most one in
     twenty comes up at all, by a name, a telephone or a neighbourhood). Of one name at one postcode: a parent and a

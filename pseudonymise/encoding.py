@@ -13,9 +13,9 @@ their sets meet:
   masked. Likewise ``postcode`` (and its sector) and the personal numbers.
 
 **No token stands for a value that many people share.** A name is hashed together with a *salt* that differs from person
-to person (the date of birth, the postcode, half of the date and the other name's initial), a date or postcode with an
-initial. So a name has thousands of unrelated tokens, and counting them says next to nothing. The price is that two
-names can be compared only where a salt agrees.
+to person (the date of birth, the postcode, a telephone, e-mail address or NHS number, half of the date and the other
+name's initial), a date or postcode with an initial. So a name has thousands of unrelated tokens, and counting them says
+next to nothing. The price is that two names can be compared only where a salt agrees.
 
 **Nor does a name's length show.** Every filter sets :data:`FILTER_WEIGHT` of its bits, and every value has as many near
 tokens as its set says: long names are cut, and what short ones lack are fillers that only the same value under the same

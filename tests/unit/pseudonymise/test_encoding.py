@@ -52,7 +52,10 @@ PERSON: dict[str, str | None] = {
 }
 PLAIN = PERSON | {"middle_names": None, "previous_surname": None, "surname": "Thornbury"}
 """One form of each name."""
-ELSEWHERE = {"postcode": "BS8 1TH"}
+SALTS_OF_NAMES = 5
+NUMBERS = ("phone", "email", "nhs_number")
+"""What names are salted with besides date and postcode."""
+ELSEWHERE = {"postcode": "BS8 1TH", **dict.fromkeys(NUMBERS)}
 LISTS = token_names()
 FILTERS = tuple(tokens.name for tokens in TOKEN_SETS if tokens.is_filter)
 Person = Mapping[str, str | None]
@@ -138,6 +141,9 @@ def test_a_name_meets_where_any_salt_agrees_and_only_there(key_ring: KeyRing) ->
         agreed = met(key_ring, PLAIN, {**PLAIN, **ELSEWHERE, "date_of_birth": half})
         assert parts <= agreed
         assert not names & agreed
+    for number in NUMBERS:
+        elsewhere = {**PLAIN, **ELSEWHERE, "date_of_birth": "1951-05-17", number: PLAIN[number]}
+        assert names <= met(key_ring, PLAIN, elsewhere)
     # Half a date needs the other name's initial.
     other = {**PLAIN, "surname": "Ellwood", "date_of_birth": "1980-05-17", **ELSEWHERE}
     assert "forename_part_date" not in met(key_ring, PLAIN, other)
@@ -181,9 +187,9 @@ def test_names_that_differ_in_more_than_a_letter_do_not_meet(key_ring: KeyRing, 
 def test_fillers_are_shared_with_nobody_but_the_same_name(key_ring: KeyRing) -> None:
     """All near tokens meet those of an equal name; of another of one letter less they meet in one alone."""
     encodings = encode(key_ring, {**PLAIN, "surname": "Li"}, {**PLAIN, "surname": "Li"})
-    assert meet(encodings, "surname_near") == 2 * (NEAR_LETTERS + 1)
+    assert meet(encodings, "surname_near") == SALTS_OF_NAMES * (NEAR_LETTERS + 1)
     encodings = encode(key_ring, {**PLAIN, "surname": "Lin"}, {**PLAIN, "surname": "Li"})
-    assert meet(encodings, "surname_near") == 2  # "li", once for the date of birth and once for the postcode
+    assert meet(encodings, "surname_near") == SALTS_OF_NAMES  # "li", once for each
     assert not meet(encode(key_ring, {**PLAIN, "surname": "Li"}, {**PLAIN, "surname": "Wu"}), "surname_near")
 
 
@@ -335,7 +341,7 @@ def test_the_inner_layer_has_as_many_near_blocks_whatever_the_name(key_ring: Key
     people = [{**PLAIN, "forename": name, "surname": name} for name in ("Li", "Thornbury", "Featherstonehaugh")]
     inner = encode_inner(normal_of(*people), refs_of(3), key_ring)
     for name in ("forename_near", "surname_near"):
-        assert inner[name].list.len().to_list() == [2 * (NEAR_LETTERS + 1)] * 3
+        assert inner[name].list.len().to_list() == [SALTS_OF_NAMES * (NEAR_LETTERS + 1)] * 3
 
 
 def test_the_inner_layers_blocks_are_in_an_order_of_their_own(key_ring: KeyRing) -> None:
