@@ -23,7 +23,7 @@ from linkage.groups import group_records
 from linkage.registry import assign_persons, find_separations
 from linkage.review import describe_pairs, find_in_doubt, name_pairs
 from linkage.scoring import Scored, ScorePolicy, score_records
-from linkage.vectors import Engine, duckdb_engine
+from linkage.vectors import Engine
 from protocol.model import Agreement
 from warehouse.linkage_store import (
     LinkageRun,
@@ -67,10 +67,12 @@ def link_snapshot(
     run_id: str,
     keys: "KeyRing",
     now: datetime,
-    *,
-    engine: Engine | None = None,
+    engine: Engine,
 ) -> None:
-    """Link all records of ``everything`` and record it as the run of ``snapshot``. The same run twice does nothing."""
+    """Link all records of ``everything`` and record it as the run of ``snapshot``. The same run twice does nothing.
+
+    ``engine`` compares pairs (:func:`pipeline.linkage_engine.open_linkage_engine`); who is who does not depend on it.
+    """
     if read_run(conn, run_id) is not None:
         return
     policy, cluster_policy = make_score_policy(agreement), ClusterPolicy()
@@ -79,7 +81,7 @@ def link_snapshot(
     log = read_decisions(conn)
     decided = resolve_decisions(log)
     together = join_present(decided.together, records)
-    scored, fitted_on = _score(conn, everything.id, records, together, policy, engine or duckdb_engine())
+    scored, fitted_on = _score(conn, everything.id, records, together, policy, engine)
     parted = lift_splits(read_splits(conn), decided, membership)
     apart = pl.concat([decided.apart, find_separations(parted, membership)])
     clusters = cluster_records(scored, cluster_policy, apart=apart, together=together)
