@@ -314,6 +314,12 @@ def read_scored_pairs(conn: Connection, persons: Sequence[str] | None = None) ->
     return copy_out_all(conn, query, PAIR_SCHEMA)
 
 
+def count_level_patterns(conn: Connection) -> pl.DataFrame:
+    """How many of the pairs that the latest run keeps have each pattern of levels: ``levels``, ``pairs``."""
+    query = sql.SQL("select levels, count(*) from linkage.scored_pair group by 1 order by 1").format()
+    return copy_out_all(conn, query, {"levels": pl.String, "pairs": pl.Int64})
+
+
 def write_published_ids(conn: Connection, audience: str, frame: pl.DataFrame) -> int:
     """Record the pseudonyms of persons for one grant (person_id, published_id); returns how many are new or changed.
 

@@ -204,6 +204,22 @@ def test_an_answer_against_two_nhs_numbers_joins_nobody_and_is_an_alarm(custody:
     assert "decision conflict" in custody.run("ann", "linkage", "runs", "--last", 1)
 
 
+def test_the_model_is_told_in_words_and_figures_and_its_page_shows_no_pseudonym(custody: Custody) -> None:
+    told = custody.run("ann", "linkage", "model")
+    assert "date of birth but for one digit" in told
+    counted = sum(int(n.replace(",", "")) for n in re.findall(r"([\d,]+) pairs$", told, re.M))
+    ((pairs, said),) = custody.world.query(
+        "select count(*), sum(length(replace(levels, '0', '')))::int from linkage.scored_pair"
+    )
+    assert counted == said
+    page = custody.folder / "model.html"
+    custody.run("bea", "linkage", "model", "--html", page)
+    content = page.read_text(encoding="utf-8")
+    assert content.count("<svg") == 10
+    assert f"{pairs:,}" in content
+    assert not REF.search(content)
+
+
 def test_decisions_that_contradict_each_other_are_told_apart(custody: Custody) -> None:
     one, other = records_of_two_persons(custody.world, "a.nhs is null or b.nhs is null")
     third = custody.third_record(one, other)
