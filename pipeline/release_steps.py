@@ -185,6 +185,7 @@ _LINKAGE_LABELS = {
     "created": "New people",
     "merged": "People merged with others",
     "split": "People parted",
+    "records_in_doubt": "Records whose person hangs on pairs in doubt",
     "alarms": "Alarms",
 }
 

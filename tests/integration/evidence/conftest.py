@@ -74,6 +74,9 @@ def fill_relations(conn: Connection, agreement: Agreement, people: int) -> None:
                     "partner_id": partner,
                     "person_ref": f"{partner}/{person}",
                     "person_id": str(uuid.UUID(int=person)) if linked else None,
+                    # Every tenth person may be the next one, and every tenth's records may be people of their own.
+                    "if_joined": str(person + (person % 10 == 0)) if linked else None,
+                    "if_parted": f"{person}{partner if person % 10 == 3 else ''}" if linked else None,
                     "linkable": linked,
                 }
             )
