@@ -509,7 +509,11 @@ def _tell(source: _Source, *clauses: tuple[str, Figure | None]) -> str:
 
 def _write_doubt(range_: str | None) -> str:
     """A clause on how far the count before it moves; empty where that is not shown."""
-    return "" if range_ is None else f"As linkage is in doubt about some pairs of records, it is {range_}."
+    return (
+        ""
+        if range_ is None
+        else f"Depending on the pairs of records that linkage is in doubt about, these are {range_}."
+    )
 
 
 def _number(figure: Figure | None) -> float | None:

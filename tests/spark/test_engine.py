@@ -47,7 +47,7 @@ def test_records_of_which_nothing_is_known_are_compared_on_spark_too(spark: Engi
     assert compare(found, spark).rows() == compare(found).rows() == [(0, 1, *([0] * (len(CODES) - 1)), 1)]
 
 
-def test_a_partnership_that_is_linked_on_spark_has_the_same_persons_pairs_and_model(
+def test_a_partnership_that_is_linked_on_spark_has_the_same_persons_pairs_model_and_counts(
     warehouse: Warehouse,
     spark: Engine,
 ) -> None:
@@ -61,7 +61,7 @@ def test_a_partnership_that_is_linked_on_spark_has_the_same_persons_pairs_and_mo
     warehouse.take_in(OTHER, "2026-Q2", {**changed, **crowd(60, 80)})
     warehouse.engine = spark
     parameters = warehouse.link("on Spark")
-    pairs, persons = stored(warehouse), warehouse.persons()
+    pairs, persons, counts = stored(warehouse), warehouse.persons(), warehouse.counts
     assert sum(len(person) == 2 for person in persons) > 20
     with warehouse.database.owner.begin() as conn:
         conn.exec_driver_sql("truncate linkage.run, linkage.person cascade")
@@ -69,6 +69,7 @@ def test_a_partnership_that_is_linked_on_spark_has_the_same_persons_pairs_and_mo
     assert warehouse.link("on DuckDB") == parameters
     assert stored(warehouse) == pairs
     assert warehouse.persons() == persons
+    assert warehouse.counts == counts
 
 
 def stored(warehouse: Warehouse) -> list[Any]:

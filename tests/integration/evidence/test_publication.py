@@ -263,7 +263,7 @@ def test_the_report_uses_the_agreements_words_and_shows_the_headline(
     unique = find_figure(sample.figures, "reach", "unique_people")
     assert unique is not None
     assert f"{unique.value:,.0f}" in words
-    assert re.search(r"doubt about some pairs of records, it is between [\d,]+ and [\d,]+\.", words)
+    assert re.search(r"pairs of records that linkage is in doubt about, these are between [\d,]+ and [\d,]+\.", words)
     assert all(partner.name in words for partner in agreement.partners)
     assert "2026-Q2" in words
 
