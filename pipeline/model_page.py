@@ -4,6 +4,7 @@ It opens offline, runs no script and prints.
 """
 
 from datetime import datetime
+from decimal import Decimal
 from itertools import groupby
 
 from evidence.charts import draw_weights
@@ -67,10 +68,12 @@ def render_model(fitted: FittedModel, agreement: Agreement, made_at: datetime) -
 
 
 def write_bits(level: LevelWeight) -> str:
-    """A weight with its sign, ``+9.4`` or ``\u22122.1``."""
-    return f"{level.bits:+.1f}".replace("-", "\u2212")
+    """A weight with its sign, ``+9.4`` or ``−2.1``; without one where it is nought."""
+    rounded = round(level.bits, 1)
+    return f"{rounded:+.1f}".replace("-", "−") if rounded else "0.0"
 
 
 def write_share(share: float) -> str:
-    """A probability to four significant digits, so that a rare agreement does not look like none."""
-    return f"{share:.4f}" if share >= 0.001 or share == 0 else f"{share:.1e}"
+    """A probability with four decimals, or two digits of a small one, so that a rare agreement does not look like none:
+    ``0.8817``, ``0.0000080``."""
+    return f"{share:.4f}" if share >= 0.001 or share == 0 else f"{Decimal(f'{share:.1e}'):f}"

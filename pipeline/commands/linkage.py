@@ -247,7 +247,7 @@ def show_model(agreement_folder: Path | None, login_file: Path, html: Path | Non
     click.echo(f"Run {fitted.run.seq}: pairs are linked from {fitted.threshold:.3f}; {fitted.pairs:,} pairs on record.")
     for level in fitted.levels:
         click.echo(
-            f"  {level.words:<52} m {write_share(level.m):>7}  u {write_share(level.u):>7}"
+            f"  {level.words:<52} m {write_share(level.m):>9}  u {write_share(level.u):>9}"
             f"  {write_bits(level):>6} bits  {level.pairs:>9,} pairs"
         )
 
