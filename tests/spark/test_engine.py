@@ -197,3 +197,8 @@ def test_a_java_that_does_not_start_spark_is_told_without_a_traceback(spark_sett
     assert done.stdout.startswith("Spark did not start. LINKARMS_ENGINE=spark needs Java 17")
     assert "class file version 61.0" in done.stderr
     assert list((tmp_path / "home" / "run" / "spark").iterdir()) == []
+
+
+def test_a_process_that_checks_data_goes_on_where_pyspark_is_installed(spark_settings: Settings) -> None:
+    """Great Expectations looks for PySpark's parts when it is imported, and a later PySpark ends the process then."""
+    assert run(spark_settings, "import great_expectations; print('went on')").stdout == "went on\n"
