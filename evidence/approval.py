@@ -6,14 +6,15 @@ Everything in it is protected already: the page shows the figures that would be 
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 
-from evidence.labels import Labels, write_value
-from evidence.model import Draft, Figure, Kind, Measure, Release, Status
+from evidence.labels import Labels, write_range, write_value
+from evidence.model import Draft, Figure, Kind, Measure, Release, Statistic, Status
 from protocol.model import Agreement
 
 _HEADLINES = (
     ("reach", "unique_people"),
     ("reach", "client_records"),
     ("reach", "unlinkable_records"),
+    ("overlap", "shared_people"),
     ("overlap", "shared_share"),
     ("repeat_assessment", "repeat_share"),
     ("repeat_cost", "repeat_cost"),
@@ -114,13 +115,27 @@ def _write_headlines(
             continue
         statistic = measures[measure_id].statistic(statistic_id)
         row = [f"{measures[measure_id].title}: {statistic.label[0].lower()}{statistic.label[1:]}"]
-        row.append(write_value(figure, statistic))
+        bounds = measures[measure_id].bounds_of(statistic_id)
+        row.append(_write_with_range(now, place, statistic, bounds))
         if previous:
-            earlier = before.get(place)
-            row.append("" if earlier is None else write_value(earlier, statistic))
+            row.append(_write_with_range(before, place, statistic, bounds))
         rows.append(row)
     heads = ["", "This release"] + ([f"Release {previous[0].number}"] if previous else [])
     return _write_table(heads, rows) if rows else "The draft holds none of the headline figures."
+
+
+def _write_with_range(
+    figures: Mapping[tuple[str, str, str, str], Figure],
+    place: tuple[str, str, str, str],
+    statistic: Statistic,
+    bounds: Sequence[str],
+) -> str:
+    """A figure, and how far it moves with the pairs of records in doubt where that is published."""
+    figure = figures.get(place)
+    if figure is None:
+        return ""
+    told = write_range(figure, [figures.get((*place[:3], bound)) for bound in bounds])
+    return write_value(figure, statistic) + (f" ({told})" if told else "")
 
 
 def _write_completeness(figures: Sequence[Figure], labels: Labels) -> str:

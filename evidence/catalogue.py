@@ -8,8 +8,8 @@ SELECT. The SELECT reads unqualified relations that the caller provides on the c
   ``repeats_partner_id`` and ``days_since`` besides;
 - ``partner`` (partner_id, name, kind, agency, tier), ``collection_period`` (period, starts, ends), ``coverage``
   (partner_id, period, table_name, rows_received, rows_accepted, rows_held_back), ``record`` (partner_id, person_ref,
-  person_id, linkable) and ``figures`` (one row: repeat_window_days, lost_referral_days, bounce_days,
-  hourly_cost_gbp).
+  person_id, if_joined, if_parted, linkable) and ``figures`` (one row: repeat_window_days, lost_referral_days,
+  bounce_days, hourly_cost_gbp).
 
 ``code`` (table_name, column_name, code, label, ord) is made here, from the agreement's code lists.
 
@@ -128,7 +128,13 @@ def _check_references(measures: tuple[Measure, ...]) -> None:
         if taken := FIGURE_COLUMNS & set(measure.dim_names):
             raise DefectFound(f"{measure.id}.sql: a dimension cannot be called {', '.join(sorted(taken))}")
         for statistic in measure.statistics:
-            for reference in (statistic.of, statistic.over, statistic.part_of, statistic.same_as):
+            for reference in (
+                statistic.of,
+                statistic.over,
+                statistic.part_of,
+                statistic.same_as,
+                statistic.bounds,
+            ):
                 if reference and resolve_reference(measure, reference) not in known:
                     raise DefectFound(f"{measure.id}.sql: no statistic {reference}")
         for sums in measure.adds_up:

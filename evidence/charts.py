@@ -65,6 +65,30 @@ def draw_bars(rows: Sequence[Row], *, name: str, title: str, colour: str = MAIN)
     return _to_svg(chart, name, title, _tell(rows))
 
 
+def draw_weights(rows: Sequence[Row], *, name: str, title: str) -> str:
+    """Bars to either side of nought, in the order given: what speaks for to the right, what speaks against to the left.
+
+    Rows: ``label`` (each once), ``value`` (a number), ``text`` shown at the bar's end.
+    """
+    data = alt.InlineData(
+        values=[{"label": _wrap(row["label"]), "text": row["text"], "shown": float(row["value"])} for row in rows]
+    )
+    longest = max((abs(float(row["value"])) for row in rows), default=0.0) or 1.0
+    base = alt.Chart(data).encode(
+        y=alt.Y("label:N", sort=None, title=None, axis=_names_axis([row["label"] for row in rows])),
+        x=alt.X("shown:Q", title=None, axis=None, scale=alt.Scale(domain=[-longest * 1.3, longest * 1.3])),
+    )
+    bars = base.mark_bar(height=18, cornerRadiusEnd=2).encode(
+        color=alt.condition("datum.shown >= 0", alt.value(MAIN), alt.value(ACCENT))
+    )
+    text = base.encode(text="text:N")
+    right = text.transform_filter("datum.shown >= 0").mark_text(align="left", dx=6, fontSize=13, color=INK)
+    left = text.transform_filter("datum.shown < 0").mark_text(align="right", dx=-6, fontSize=13, color=INK)
+    nought = alt.Chart(alt.InlineData(values=[{"at": 0}])).mark_rule(color=MUTED).encode(x="at:Q")
+    chart = (bars + right + left + nought).properties(width=560, height=alt.Step(_step(rows)))
+    return _to_svg(chart, name, title, _tell(rows))
+
+
 def draw_stacked_bars(rows: Sequence[Row], *, name: str, title: str, parts: tuple[str, str]) -> str:
     """Horizontal bars of two parts, dark then light. Rows: ``label``, ``part`` (one of ``parts``), ``value`` (number or
     None), ``text``. The page explains the two colours."""

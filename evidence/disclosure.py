@@ -7,7 +7,8 @@ What is done, in this order, over all tables of a release at once:
    money by the people whose values they are made of (money asks for more of them).
 2. What hangs together is withheld together: a share whose numerator or denominator is withheld, a count that its share
    would give away, and every count of a cell that lies less than ``minimum_people`` from a withheld count of the same
-   cell (referrals and people referred), since either would stand for the other.
+   cell (referrals and people referred), since either would stand for the other. A bound is withheld where the count is
+   that it is a bound of, or where it is of few people itself; it is no reason to withhold anything.
 3. Complements. Where parts add up to a published total and what is withheld of them is a single part, or fewer than
    ``minimum_people`` people, the smallest published part is withheld as well, and so on until it is enough. People are
    added over parts only where the header says that nobody is in two of them; elsewhere one withheld part has to have
@@ -230,7 +231,7 @@ class _Link:
 def _link(cells: dict[Place, _Cell]) -> list[_Link]:
     links = []
     for cell in cells.values():
-        for reference in (cell.statistic.of, cell.statistic.over):
+        for reference in (cell.statistic.of, cell.statistic.over, cell.statistic.bounds):
             if reference is None:
                 continue
             measure_id, statistic_id = resolve_reference(cell.measure, reference)
@@ -250,7 +251,9 @@ def _withhold_linked(links: list[_Link]) -> bool:
     changed = False
     for link in links:
         if link.count.withheld and not link.dependent.withheld:
-            link.dependent.reason = "A count that it is made of is withheld, and it would give that away."
+            bound = link.dependent.statistic.bounds is not None
+            made = "it is a bound of" if bound else "it is made of"
+            link.dependent.reason = f"A count that {made} is withheld, and it would give that away."
             changed = True
         elif link.gives_count_away and not link.count.withheld:
             link.count.reason = _GIVES_AWAY
@@ -263,8 +266,9 @@ def _find_siblings(cells: dict[Place, _Cell], policy: DisclosurePolicy) -> list[
     together: dict[tuple[str, str, str], list[_Cell]] = {}
     pairs = []
     for cell in cells.values():
-        # Zero says nothing about a count that is not.
-        if cell.statistic.kind is Kind.COUNT and cell.value:
+        # Zero says nothing about a count that is not. A bound is of nobody in particular: where one is of few people,
+        # it goes, and what it is a bound of stays.
+        if cell.statistic.kind is Kind.COUNT and cell.value and cell.statistic.bounds is None:
             together.setdefault(cell.place[:3], []).append(cell)
             if cell.statistic.same_as is not None:
                 measure_id, statistic_id = resolve_reference(cell.measure, cell.statistic.same_as)

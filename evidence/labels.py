@@ -1,6 +1,6 @@
 """What figures, codes and partners are called in the report, the approval page and the data package."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -90,3 +90,15 @@ def title_of(measure: Measure, breakdown_id: str) -> str:
     """``Repeat assessment: by domain``."""
     label = measure.breakdown(breakdown_id).label
     return f"{measure.title}: {label[0].lower()}{label[1:]}"
+
+
+def write_range(figure: Figure | None, bounds: Sequence[Figure | None]) -> str | None:
+    """How far a count moves with the pairs of records in doubt, as published: ``between 2,950 and 3,010``.
+
+    ``bounds`` are its bounds. The count itself is never outside. None where it or a bound is not shown, or has none.
+    """
+    values = [found.value for found in (figure, *bounds) if found is not None and found.value is not None]
+    if not bounds or len(values) <= len(bounds):
+        return None
+    low, high = write_count(min(values)), write_count(max(values))
+    return f"{low} either way" if low == high else f"between {low} and {high}"

@@ -49,6 +49,8 @@ class Statistic(Frozen):
     """The count that this count is a part of."""
     same_as: str | None = None
     """A count of another measure that is the same number in the same cell, or nearly: shown or withheld together."""
+    bounds: str | None = None
+    """The count that this one is a bound of: withheld wherever that is, and no reason to withhold it."""
     rest: Literal["protected", "open"] = "protected"
     """``open`` where it gives nobody away to be among the few of the whole who are not in the part."""
     money: bool = False
@@ -123,6 +125,10 @@ class Measure(Frozen):
             if statistic.id == statistic_id:
                 return statistic
         raise KeyError(f"measure {self.id} declares no statistic {statistic_id}")
+
+    def bounds_of(self, statistic_id: str) -> tuple[str, ...]:
+        """The statistics that are bounds of this one; none of most."""
+        return tuple(statistic.id for statistic in self.statistics if statistic.bounds == statistic_id)
 
     def breakdown(self, breakdown_id: str) -> Breakdown:
         """The breakdown of that id; KeyError where the measure declares none.

@@ -16,7 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from evidence.charts import ACCENT, LIGHT, MAIN, draw_bars, draw_grid, draw_sets, draw_stacked_bars
-from evidence.labels import Labels, title_of, write_count, write_percent, write_value
+from evidence.labels import Labels, title_of, write_count, write_percent, write_range, write_value
 from evidence.model import Figure, Measure, Release, Statistic, Status, sort_figures
 from protocol.model import Agreement
 
@@ -93,6 +93,13 @@ class _Source:
     def all_of(self, measure: str, breakdown: str, statistic: str) -> list[Figure]:
         """All figures of one statistic in one breakdown."""
         return self.by_place.get((measure, breakdown, statistic), [])
+
+    def range_of(self, measure: str, statistic: str) -> str | None:
+        """How far a count of the whole moves with the pairs of records in doubt; None where that is not shown."""
+        if measure not in self.measures:
+            return None
+        bounds = self.measures[measure].bounds_of(statistic)
+        return write_range(self.one(measure, statistic), [self.one(measure, bound) for bound in bounds])
 
     def statistic(self, figure: Figure) -> Statistic:
         """What the figure is."""
@@ -184,7 +191,9 @@ def _reach_card(source: _Source) -> Card:
     line = None
     if _is_shown(records) and _is_shown(ratio):
         line = f"The partners' own counts add up to {source.text(records)}: {source.text(ratio)} for each person."
-    return _card("Different people reached", "reach", unique, source.text(unique), line)
+    doubt = source.range_of("reach", "unique_people")
+    within = f"Depending on pairs of records in doubt: {doubt}." if doubt else None
+    return _card("Different people reached", "reach", unique, source.text(unique), line, within)
 
 
 def _repeat_card(source: _Source) -> Card:
@@ -248,6 +257,7 @@ def _reach_section(source: _Source) -> Section:
         source,
         ("The partners' own counts add up to {} client records.", records),
         ("Behind them are {} different people.", unique),
+        (_write_doubt(source.range_of("reach", "unique_people")), unique),
         ("Each person is counted {} times on average.", ratio),
         ("Another {} records could not be linked to anybody and are counted apart.", apart),
     )
@@ -267,7 +277,11 @@ def _overlap_section(source: _Source) -> Section:
     if absent := source.absent("overlap"):
         return _absent_section(source, "overlap", "Overlap between partners", absent)
     share = source.one("overlap", "shared_share")
-    answer = _tell(source, ("Of all people, {} are known to two or more partners.", share))
+    answer = _tell(
+        source,
+        ("Of all people, {} are known to two or more partners.", share),
+        (_write_doubt(source.range_of("overlap", "shared_people")), source.one("overlap", "shared_people")),
+    )
     charts: list[Chart] = []
     people = {f.dims["partner"]: f for f in source.all_of("overlap", "partner", "people")}
     shared = {f.dims["partner"]: f for f in source.all_of("overlap", "partner", "shared_people")}
@@ -482,13 +496,24 @@ def _absent_section(source: _Source, anchor: str, title: str, reason: str) -> Se
 def _tell(source: _Source, *clauses: tuple[str, Figure | None]) -> str:
     """The clauses whose figure is shown, as one text; it says so where there is none."""
     told = [
-        clause.format(source.text(figure)) for clause, figure in clauses if figure is not None and _is_shown(figure)
+        clause.format(source.text(figure))
+        for clause, figure in clauses
+        if clause and figure is not None and _is_shown(figure)
     ]
     if not told:
         return "These figures are withheld; the tables say why."
     text = " ".join(told)
     # A clause that was to be continued ends the sentence where its continuation is left out.
     return f"{text[:-1]}." if text.endswith((",", ";")) else text
+
+
+def _write_doubt(range_: str | None) -> str:
+    """A clause on how far the count before it moves; empty where that is not shown."""
+    return (
+        ""
+        if range_ is None
+        else f"Depending on the pairs of records that linkage is in doubt about, these are {range_}."
+    )
 
 
 def _number(figure: Figure | None) -> float | None:

@@ -1,7 +1,8 @@
 """At which level each comparison of a pair stands: Splink over tokens, on DuckDB or on Spark.
 
-Both engines run the same conditions (:mod:`linkage.comparisons`) over the same registered pairs. Codes are all that
-leaves an engine: a handful of small numbers for each pair.
+Both engines run the same conditions (:mod:`linkage.comparisons`) over the same registered pairs, and both give the same
+codes at every level of every comparison (``tests/spark/test_engine.py``). Codes are all that leaves an engine: a
+handful of small numbers for each pair.
 """
 
 import logging
@@ -74,17 +75,31 @@ def duckdb_engine(*, memory: str = "1500MB", scratch: Path | None = None) -> Eng
 
 
 def spark_engine(session: "SparkSession") -> Engine:
-    """Splink on a Spark session of the caller's."""
+    """Splink on a Spark session of the caller's. Tables and what is kept of them lie in sessions of their own, and are
+    let go of before an answer is given."""
     from splink import SparkAPI
 
-    api = SparkAPI(spark_session=session, num_partitions_on_repartition=session.sparkContext.defaultParallelism)
-
     def run(records: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
-        def table(frame: pl.DataFrame) -> Any:
-            return session.createDataFrame(frame.to_arrow(compat_level=pl.CompatLevel.oldest()))
+        own = session.newSession()
 
-        answer = _predict(api, "spark", table(records), pairs, table)
-        frame = session.table(answer.physical_name).select(*_answered()).toArrow()
+        def table(frame: pl.DataFrame) -> Any:
+            return own.createDataFrame(frame.to_arrow(compat_level=pl.CompatLevel.oldest()))
+
+        # Splink's own choice would be Parquet in a checkpoint folder; what Spark keeps itself it can encrypt. The
+        # functions of Splink's jar are in none of the conditions.
+        api = SparkAPI(
+            spark_session=own,
+            break_lineage_method="persist",
+            num_partitions_on_repartition=session.sparkContext.defaultParallelism,
+            register_udfs_automatically=False,
+        )
+        try:
+            answer = _predict(api, "spark", table(records), pairs, table)
+            frame = own.table(answer.physical_name).select(*_answered()).toArrow()
+        finally:
+            for view in own.catalog.listTables():
+                own.catalog.uncacheTable(view.name)
+                own.catalog.dropTempView(view.name)
         return _codes(pl.DataFrame(frame))
 
     return run

@@ -17,11 +17,13 @@ from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
 
+from linkage.classes import ClassModel
 from linkage.decisions import PAIR_COLUMNS, SAME, canonical, join_present, resolve_decisions
 from linkage.review import Record, Tie, describe_pairs, find_chain, find_ties
+from linkage.weights import LevelWeight, share_of_one_person, tell_weights
 from pipeline.files import open_private
 from protocol.errors import LinkarmsError, NotYet
-from warehouse.linkage_store import read_latest_run, read_scored_pairs
+from warehouse.linkage_store import count_level_patterns, read_latest_run, read_scored_pairs
 from warehouse.reidentification import (
     known_references,
     read_request,
@@ -31,6 +33,7 @@ from warehouse.reidentification import (
 from warehouse.review_store import (
     Decision,
     ReviewPair,
+    RunSummary,
     find_published,
     find_records,
     read_decision_log,
@@ -39,6 +42,7 @@ from warehouse.review_store import (
     read_partings,
     read_person_of,
     read_records_of,
+    read_runs,
     write_decision,
 )
 
@@ -272,6 +276,45 @@ def tell_thresholds(parameters: Mapping[str, Any]) -> tuple[tuple[str, str], ...
         elif isinstance(value, int | float) and not isinstance(value, bool):
             found.append((name.replace("_", " "), str(value)))
     return tuple(found)
+
+
+@dataclass(frozen=True)
+class FittedModel:
+    """The model of a linkage run, and at which levels its pairs stand."""
+
+    run: RunSummary
+    levels: tuple[LevelWeight, ...]
+    """Every level of every comparison."""
+    share: float
+    """Of the candidate pairs, as the model sees them, that are one person."""
+    threshold: float
+    fitted_on: int
+    """Records that the model was fitted on."""
+    pairs: int
+    """Pairs that the run keeps on record."""
+
+
+def read_fitted_model(conn: Connection) -> FittedModel:
+    """What the latest run weighed by.
+
+    Raises :class:`NotYet` where nothing has been linked, or where this software cannot read the model.
+    """
+    run = next(iter(read_runs(conn, 1)), None)
+    if run is None:
+        raise NotYet("Nothing has been linked yet.")
+    try:
+        model = ClassModel.from_dict(run.parameters["model"])
+    except (KeyError, ValueError):
+        raise NotYet("The latest run was made by other software. Link anew, and look then.") from None
+    patterns = count_level_patterns(conn)
+    return FittedModel(
+        run,
+        tell_weights(model, patterns),
+        share_of_one_person(model),
+        float(run.parameters["threshold"]),
+        int(run.parameters["fitted_on"]),
+        int(patterns["pairs"].sum()),
+    )
 
 
 # --- re-identification ------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from uuid import uuid4
 import polars as pl
 from sqlalchemy import Connection
 
+from linkage.bounds import find_bounds
 from linkage.candidates import RECORD_COLUMNS
 from linkage.classes import ClassModel
 from linkage.cluster import ClusterPolicy, Clusters, cluster_records
@@ -21,9 +22,9 @@ from linkage.comparisons import RECORD, token_schema
 from linkage.decisions import Decided, join_present, lift_splits, resolve_decisions
 from linkage.groups import group_records
 from linkage.registry import assign_persons, find_separations
-from linkage.review import describe_pairs, find_in_doubt, name_pairs
+from linkage.review import REVIEW_BELOW, REVIEW_FROM, describe_pairs, find_in_doubt, name_pairs
 from linkage.scoring import Scored, ScorePolicy, score_records
-from linkage.vectors import Engine, duckdb_engine
+from linkage.vectors import Engine
 from protocol.model import Agreement
 from warehouse.linkage_store import (
     LinkageRun,
@@ -34,6 +35,7 @@ from warehouse.linkage_store import (
     read_records,
     read_run,
     read_splits,
+    write_bounds,
     write_registry_update,
     write_scored_pairs,
 )
@@ -67,10 +69,12 @@ def link_snapshot(
     run_id: str,
     keys: "KeyRing",
     now: datetime,
-    *,
-    engine: Engine | None = None,
+    engine: Engine,
 ) -> None:
-    """Link all records of ``everything`` and record it as the run of ``snapshot``. The same run twice does nothing."""
+    """Link all records of ``everything`` and record it as the run of ``snapshot``. The same run twice does nothing.
+
+    ``engine`` compares pairs (:func:`pipeline.linkage_engine.open_linkage_engine`); who is who does not depend on it.
+    """
     if read_run(conn, run_id) is not None:
         return
     policy, cluster_policy = make_score_policy(agreement), ClusterPolicy()
@@ -79,10 +83,11 @@ def link_snapshot(
     log = read_decisions(conn)
     decided = resolve_decisions(log)
     together = join_present(decided.together, records)
-    scored, fitted_on = _score(conn, everything.id, records, together, policy, engine or duckdb_engine())
+    scored, fitted_on = _score(conn, everything.id, records, together, policy, engine)
     parted = lift_splits(read_splits(conn), decided, membership)
     apart = pl.concat([decided.apart, find_separations(parted, membership)])
     clusters = cluster_records(scored, cluster_policy, apart=apart, together=together)
+    bounds = find_bounds(scored, clusters, cluster_policy, apart=apart, together=together)
     update = assign_persons(clusters.members, membership, uuid4, now)
     kept = name_pairs(scored, _worth_keeping(scored, policy))
     run = LinkageRun(
@@ -95,6 +100,7 @@ def link_snapshot(
             "model": scored.model.as_dict(),
             "threshold": scored.threshold,
             "fitted_on": fitted_on,
+            "in_doubt": {"in_doubt_from": REVIEW_FROM, "in_doubt_below": REVIEW_BELOW},
             "key_id": keys.key_id,
             "latest_decision": log["decision_id"].max() or 0,
         },
@@ -108,10 +114,12 @@ def link_snapshot(
             **_count_alarms(scored, clusters, decided),
             "decided_same": decided.together.height,
             "decided_different": decided.apart.height,
+            "records_in_doubt": bounds.height,
             **{f"refused_{reason}": count for reason, count in clusters.refused_links.items()},
         },
     )
     write_registry_update(conn, run, update.membership, update.events, now)
+    write_bounds(conn, run_id, bounds)
     write_scored_pairs(conn, kept)
     in_doubt = find_in_doubt(describe_pairs(kept, scored.threshold))
     write_review(conn, run_id, everything.id, in_doubt, decided.answered)

@@ -21,6 +21,7 @@ from evidence.release import prepare_draft, read_current_release, read_figures, 
 from evidence.release import publish as publish_release
 from evidence.release import withdraw as withdraw_release
 from evidence.repeats import explain_unmarkable, mark_repeats
+from pipeline.linkage_engine import open_linkage_engine
 from pipeline.linking import METHOD, link_snapshot
 from pipeline.resources import SOFTWARE_VERSION, open_engine, open_keys_in_force, read_agreement
 from pipeline.settings import Settings
@@ -62,13 +63,14 @@ def link_and_mark(
     ten characters. Returns ids and no counts.
 
     Raises:
-        LinkarmsError: a partner is left out without a reason, or is none of the agreement.
+        LinkarmsError: a partner is left out without a reason, or is none of the agreement; or linkage is set to run on
+            Spark and cannot.
         NotYet: nothing is in force for these periods.
     """
     now = now or datetime.now(UTC)
     agreement = read_agreement(settings)
     partners = _choose_partners(agreement, leave_out, leave_out_reason)
-    with open_engine(settings).begin() as conn:
+    with open_linkage_engine(settings) as linkage_engine, open_engine(settings).begin() as conn:
         # One linkage at a time: a run decides on the registry that it has read. No rotation of keys meanwhile either.
         conn.execute(text("select pg_advisory_xact_lock(hashtext(:name))"), {"name": LINKAGE_LOCK})
         keys = open_keys_in_force(conn, settings, now=now)
@@ -77,7 +79,7 @@ def link_and_mark(
         everything = take_snapshot(conn, in_force or periods, None, now)
         snapshot = take_snapshot(conn, periods or in_force, partners, now)
         linkage_run = f"{run_id}/{snapshot.id}"
-        link_snapshot(conn, everything, snapshot, agreement, linkage_run, keys, now)
+        link_snapshot(conn, everything, snapshot, agreement, linkage_run, keys, now, linkage_engine)
         if everything.id != snapshot.id:
             # The published release or a draft may be over everything: then it stays open for them.
             with suppress(LinkarmsError):
@@ -183,6 +185,7 @@ _LINKAGE_LABELS = {
     "created": "New people",
     "merged": "People merged with others",
     "split": "People parted",
+    "records_in_doubt": "Records whose person hangs on pairs in doubt",
     "alarms": "Alarms",
 }
 

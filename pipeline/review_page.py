@@ -22,18 +22,24 @@ def render_review(pairs: Sequence[ReviewPair], agreement: Agreement, by: str, ma
 
     ``made_at`` is in UTC. A record is named by its partner and the first characters of its pseudonym.
     """
-    return _template().render(
+    return open_template("review_page.html").render(
         pairs=pairs,
         agreement=agreement,
         order=_ORDERS[by],
-        made_at=f"{made_at.day} {made_at:%B %Y}, {made_at:%H:%M} UTC",
+        made_at=write_time(made_at),
         names={partner.id: partner.name for partner in agreement.partners},
         short=SHORT,
     )
 
 
+def write_time(when: datetime) -> str:
+    """A time in UTC as the custodian's pages write it."""
+    return f"{when.day} {when:%B %Y}, {when:%H:%M} UTC"
+
+
 @cache
-def _template() -> Template:
+def open_template(name: str) -> Template:
+    """One of the custodian's pages."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=select_autoescape(),
@@ -41,4 +47,4 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("review_page.html")
+    return environment.get_template(name)

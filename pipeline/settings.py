@@ -44,6 +44,10 @@ class Settings:
     memory, see :mod:`pipeline.scratch`."""
     inbox_check_minutes: int | None = None
     """How often Airflow looks into the inboxes by itself; None where a coordinator triggers each intake."""
+    linkage_engine: str = "duckdb"
+    """What linkage compares pairs on: ``duckdb`` or ``spark``; see :mod:`pipeline.linkage_engine`."""
+    spark_master: str = "local[*]"
+    """Where Spark runs: all cores of this machine, or a cluster's address."""
     resolve_secret: SecretResolver | None = field(default=None, repr=False)
     resolve_connection: ConnectionResolver | None = field(default=None, repr=False)
     ask_passphrase: PassphraseSource | None = field(default=None, repr=False)
@@ -65,10 +69,12 @@ class Settings:
         ``LINKARMS_KEYS_PASSPHRASE`` or ``LINKARMS_KEYS_PASSPHRASE_FILE`` (see :meth:`passphrase`),
         ``LINKARMS_DATABASE_URL`` or ``LINKARMS_DATABASE_URL_FILE`` (default the trial's own server),
         ``LINKARMS_SCRATCH`` (default the machine's shared memory), ``LINKARMS_INBOX_CHECK_MINUTES`` (default on
-        demand only). Connections are ``LINKARMS_CONNECTION_<NAME>``, see :mod:`pipeline.channels`.
+        demand only), ``LINKARMS_ENGINE`` (``duckdb``, the default, or ``spark``) and ``LINKARMS_SPARK_MASTER`` (default
+        ``local[*]``). Connections are ``LINKARMS_CONNECTION_<NAME>``, see :mod:`pipeline.channels`.
 
         Raises:
-            LinkarmsError: ``LINKARMS_INBOX_CHECK_MINUTES`` is not a number of minutes.
+            LinkarmsError: ``LINKARMS_INBOX_CHECK_MINUTES`` is not a number of minutes, or
+                ``LINKARMS_ENGINE`` no engine.
         """
         environment = os.environ if environment is None else environment
         home = Path(environment.get("LINKARMS_HOME", "var")).resolve()
@@ -88,6 +94,8 @@ class Settings:
             sealing_source=environment.get("LINKARMS_SEALING_KEYS", f"file:{home / 'secrets' / 'linkarms.sealing'}"),
             scratch_folder=Path(scratch).resolve() if scratch else None,
             inbox_check_minutes=_read_minutes(environment.get("LINKARMS_INBOX_CHECK_MINUTES")),
+            linkage_engine=_read_engine(environment.get("LINKARMS_ENGINE")),
+            spark_master=environment.get("LINKARMS_SPARK_MASTER") or "local[*]",
             resolve_secret=resolve_secret,
             resolve_connection=resolve_connection,
             ask_passphrase=ask_passphrase,
@@ -165,3 +173,11 @@ def _read_minutes(text: str | None) -> int | None:
     if not text.isdigit() or int(text) == 0:
         raise LinkarmsError("LINKARMS_INBOX_CHECK_MINUTES should be a whole number of minutes, such as 10.")
     return int(text)
+
+
+def _read_engine(text: str | None) -> str:
+    if not text:
+        return "duckdb"
+    if text not in ("duckdb", "spark"):
+        raise LinkarmsError("LINKARMS_ENGINE should be duckdb or spark.")
+    return text

@@ -314,6 +314,34 @@ def read_scored_pairs(conn: Connection, persons: Sequence[str] | None = None) ->
     return copy_out_all(conn, query, PAIR_SCHEMA)
 
 
+BOUND_SCHEMA: Schema = {
+    "partner_id": pl.String,
+    "person_ref": pl.String,
+    "if_joined": pl.Int64,
+    "if_parted": pl.Int64,
+}
+
+
+def write_bounds(conn: Connection, run_id: str, bounds: pl.DataFrame) -> int:
+    """Record whose person hangs on pairs in doubt (columns of :data:`BOUND_SCHEMA`), by the run that is recorded
+    already; those of an earlier run over the same snapshot go."""
+    conn.execute(
+        text(
+            "delete from linkage.person_bound where run_id in (select o.run_id from linkage.run o join linkage.run r"
+            " using (snapshot_id) where r.run_id = :run)"
+        ),
+        {"run": run_id},
+    )
+    rows = bounds.select(pl.lit(run_id).alias("run_id"), *BOUND_SCHEMA)
+    return copy_in(conn, "linkage", "person_bound", rows)
+
+
+def count_level_patterns(conn: Connection) -> pl.DataFrame:
+    """How many of the pairs that the latest run keeps have each pattern of levels: ``levels``, ``pairs``."""
+    query = sql.SQL("select levels, count(*) from linkage.scored_pair group by 1 order by 1").format()
+    return copy_out_all(conn, query, {"levels": pl.String, "pairs": pl.Int64})
+
+
 def write_published_ids(conn: Connection, audience: str, frame: pl.DataFrame) -> int:
     """Record the pseudonyms of persons for one grant (person_id, published_id); returns how many are new or changed.
 

@@ -264,6 +264,23 @@ def link_query(snapshot: sql.Composable) -> sql.Composed:
     ).format(snapshot=snapshot, clients=open_clients_query(snapshot))
 
 
+def bounded_query(snapshot: sql.Composable) -> sql.Composed:
+    """SELECT of a snapshot's linkable client records: partner_id, person_ref, person_id, if_joined, if_parted.
+
+    The last two name the person that it would be if all pairs in doubt were one person, and if none was (text); null
+    where the latest run over the snapshot did not say.
+    """
+    return sql.SQL(
+        "with run as (select run_id, parameters ? 'in_doubt' as told from linkage.run"
+        " where snapshot_id = {snapshot} order by seq desc limit 1)"
+        " select l.partner_id, l.person_ref, l.person_id,"
+        " case when run.told then coalesce(b.if_joined::text, l.person_id::text) end as if_joined,"
+        " case when run.told then coalesce(b.if_parted::text, l.person_id::text) end as if_parted"
+        " from ({links}) l left join run on true left join linkage.person_bound b"
+        " on b.run_id = run.run_id and b.partner_id = l.partner_id and b.person_ref = l.person_ref"
+    ).format(snapshot=snapshot, links=link_query(snapshot))
+
+
 def coverage_query(snapshot: sql.Composable) -> sql.Composed:
     """SELECT of a snapshot's coverage: partner_id, period, table_name and the three counts."""
     return sql.SQL(
@@ -291,7 +308,8 @@ def present_snapshot(conn: Connection, snapshot_id: str, agreement: Agreement) -
     - ``partner`` (partner_id, name, kind, agency, tier): all partners of the agreement;
     - ``collection_period`` (period, starts, ends): those of the snapshot;
     - ``coverage`` (partner_id, period, table_name, rows_received, rows_accepted, rows_held_back);
-    - ``record`` (partner_id, person_ref, person_id, linkable): every client record;
+    - ``record`` (partner_id, person_ref, person_id, if_joined, if_parted, linkable): every client record; ``if_joined``
+      and ``if_parted`` name its person if all pairs in doubt were one person, and if none was;
     - ``figures``: one row, ``repeat_window_days``, ``lost_referral_days``, ``bounce_days``, ``hourly_cost_gbp``.
 
     ``person_id`` is null for records that cannot be linked or must not be. The relations are of this session alone and
@@ -304,14 +322,15 @@ def present_snapshot(conn: Connection, snapshot_id: str, agreement: Agreement) -
     names = [*agreement.contract.table_names, *HELPERS, _LINK]
     for name in names:
         _run(conn, sql.SQL("drop table if exists pg_temp.{}").format(sql.Identifier(name)))
-    _fill(conn, _LINK, link_query(snapshot))
+    _fill(conn, _LINK, bounded_query(snapshot))
     for table in agreement.contract.tables:
         _fill(conn, table.name, _table_query(conn, table, snapshot))
     _fill(
         conn,
         "record",
         sql.SQL(
-            "select p.partner_id, p.person_ref, l.person_id, l.person_id is not null as linkable from ({}) p"
+            "select p.partner_id, p.person_ref, l.person_id, l.if_joined, l.if_parted,"
+            " l.person_id is not null as linkable from ({}) p"
             " left join pg_temp.{} l using (partner_id, person_ref)"
         ).format(rows_query("person", snapshot), sql.Identifier(_LINK)),
     )

@@ -23,6 +23,16 @@ statistics:
     kind: count
     unit: people
     part_of: people
+  shared_if_joined:
+    label: People known to two or more partners if all pairs in doubt are one person
+    kind: count
+    unit: people
+    bounds: shared_people
+  shared_if_parted:
+    label: People known to two or more partners if no pair in doubt is one person
+    kind: count
+    unit: people
+    bounds: shared_people
   shared_share:
     label: Share of people known to two or more partners
     kind: share
@@ -43,6 +53,7 @@ caveats:
   - A set is exact; people known to A and B and nobody else are in the set of A and B only.
   - A pair is not; people known to A and B are in the pair whoever else knows them.
   - Sets and pairs that nobody is in are left out.
+  - Of the whole partnership two more counts say how far the people known to several partners move with the pairs of records that linkage is in doubt about; they are no confidence interval.
   - Records that could not be linked are left out, so the true overlap is rather higher.
 */
 with known as (
@@ -106,3 +117,14 @@ union all
 select breakdown, dims, 'people', people, null, null, people, null, null from exact
 union all
 select breakdown, dims, 'people', people, null, null, people, null, null from pair
+union all
+select 'all', '{}'::jsonb, statistic, count(*) filter (where size >= 2), null, null,
+    count(*) filter (where size >= 2), null, null
+from (
+    select 'shared_if_joined' as statistic, count(distinct partner_id) as size
+    from record where if_joined is not null group by if_joined
+    union all
+    select 'shared_if_parted', count(distinct partner_id)
+    from record where if_parted is not null group by if_parted
+) as doubt
+group by statistic

@@ -22,6 +22,16 @@ statistics:
     label: Different people
     kind: count
     unit: people
+  people_if_joined:
+    label: Different people if all pairs in doubt are one person
+    kind: count
+    unit: people
+    bounds: unique_people
+  people_if_parted:
+    label: Different people if no pair in doubt is one person
+    kind: count
+    unit: people
+    bounds: unique_people
   counts_per_person:
     label: Times that a person is counted
     kind: ratio
@@ -34,10 +44,11 @@ adds_up:
 caveats:
   - A person whom two partners know is one person here and two in the partners' own counts.
   - Records without enough identifiers, and people who must not be linked, are outside the count of different people.
+  - Of the whole partnership two more counts say how far the different people move with the pairs of records that linkage is in doubt about; they are no confidence interval.
   - The people of single partners do not add up to the people of the partnership, because partners share people.
 */
 with client as (
-    select distinct partner_id, person_ref, person_id
+    select distinct partner_id, person_ref, person_id, if_joined, if_parted
     from record
 ),
 
@@ -61,3 +72,8 @@ cross join lateral (values
     ('counts_per_person', client_records::numeric / nullif(unique_people, 0), client_records, unique_people,
      unique_people, unique_people, null)
 ) as s (statistic, value, numerator, denominator, people, base_people, rest_people)
+union all
+select 'all', '{}'::jsonb, statistic, people, null, null, people, null, null
+from (select count(distinct if_joined) as joined, count(distinct if_parted) as parted from client) as doubt
+cross join lateral (values ('people_if_joined', joined), ('people_if_parted', parted)) as b (statistic, people)
+where people > 0

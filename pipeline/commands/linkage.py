@@ -226,6 +226,32 @@ def list_runs(login_file: Path, last: int) -> None:
         click.echo("Nothing has been linked yet.")
 
 
+@linkage.command(name="model")
+@agreement_option
+@_login_option
+@click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write it as one page with charts.")
+def show_model(agreement_folder: Path | None, login_file: Path, html: Path | None) -> None:
+    """Show what the latest run weighs: how often pairs that are one person, and two, stand at each level."""
+    from pipeline.custodian import read_fitted_model
+    from pipeline.files import write_atomically
+    from pipeline.model_page import render_model, write_bits, write_share
+    from pipeline.resources import read_agreement
+
+    agreement = read_agreement(read_settings(agreement_folder))
+    with _engine(login_file).connect() as conn:
+        fitted = read_fitted_model(conn)
+    if html is not None:
+        write_atomically(html, render_model(fitted, agreement, datetime.now(UTC)).encode())
+        click.echo(f"The model of run {fitted.run.seq} in {html}")
+        return
+    click.echo(f"Run {fitted.run.seq}: pairs are linked from {fitted.threshold:.3f}; {fitted.pairs:,} pairs on record.")
+    for level in fitted.levels:
+        click.echo(
+            f"  {level.words:<52} m {write_share(level.m):>9}  u {write_share(level.u):>9}"
+            f"  {write_bits(level):>6} bits  {level.pairs:>9,} pairs"
+        )
+
+
 def _named(counts: dict[str, int]) -> str:
     return ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in counts.items()) or "none"
 

@@ -112,6 +112,19 @@ membership = Table(
     comment="Which client record belongs to which person now. Records that cannot be linked have no row.",
 )
 
+person_bound = Table(
+    "person_bound",
+    metadata,
+    needed("run_id", Text, "The run."),
+    needed("partner_id", Text, "The partner."),
+    needed("person_ref", Text, "Pseudonym of the partner's own client."),
+    needed("if_joined", BigInteger, "Number, within the run, of the person if all pairs in doubt are one person."),
+    needed("if_parted", BigInteger, "The same if none of them is: the person's number then."),
+    PrimaryKeyConstraint("run_id", "partner_id", "person_ref"),
+    schema=_SCHEMA,
+    comment="Records whose person hangs on pairs in doubt. Of a record that is not listed nothing does.",
+)
+
 membership_history = Table(
     "membership_history",
     metadata,

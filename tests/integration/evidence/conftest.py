@@ -25,7 +25,7 @@ RELATIONS = {
     " status text, assessment_passed_on text",
     "stage_event": f"{COMMON}, programme text, stage text, entered_on date",
     "outcome": f"{COMMON}, outcome text, achieved_on date",
-    "record": "partner_id text, person_ref text, person_id uuid, linkable boolean",
+    "record": "partner_id text, person_ref text, person_id uuid, if_joined text, if_parted text, linkable boolean",
     "partner": "partner_id text, name text, kind text, agency text, tier text",
     "collection_period": "period text, starts date, ends date",
     "coverage": "partner_id text, period text, table_name text, rows_received bigint, rows_accepted bigint,"
@@ -74,6 +74,9 @@ def fill_relations(conn: Connection, agreement: Agreement, people: int) -> None:
                     "partner_id": partner,
                     "person_ref": f"{partner}/{person}",
                     "person_id": str(uuid.UUID(int=person)) if linked else None,
+                    # Every tenth person may be the next one, and every tenth's records may be people of their own.
+                    "if_joined": str(person + (person % 10 == 0)) if linked else None,
+                    "if_parted": f"{person}{partner if person % 10 == 3 else ''}" if linked else None,
                     "linkable": linked,
                 }
             )

@@ -263,6 +263,7 @@ def test_the_report_uses_the_agreements_words_and_shows_the_headline(
     unique = find_figure(sample.figures, "reach", "unique_people")
     assert unique is not None
     assert f"{unique.value:,.0f}" in words
+    assert re.search(r"pairs of records that linkage is in doubt about, these are between [\d,]+ and [\d,]+\.", words)
     assert all(partner.name in words for partner in agreement.partners)
     assert "2026-Q2" in words
 
@@ -415,7 +416,13 @@ def test_the_approval_page_shows_headlines_completeness_linkage_and_gaps(
     page = approval_text(draft, None, MEASURES, agreement, {"Records that could not be linked": "12"})
     unique = find_figure(sample.figures, "reach", "unique_people")
     assert unique is not None
-    assert f"Reach: different people | {unique.value:,.0f} |" in page
+    low, high = (find_figure(sample.figures, "reach", f"people_if_{name}") for name in ("joined", "parted"))
+    assert low is not None
+    assert high is not None
+    assert low.value is not None
+    assert high.value is not None
+    assert low.value < high.value
+    assert f"Reach: different people | {unique.value:,.0f} (between {low.value:,.0f} and {high.value:,.0f}) |" in page
     assert "| Records that could not be linked | 12 |" in page
     assert "| Lantern Youth" not in page or "**no data**" in page
     assert f"{len(sample.withheld):,} of {len(sample.figures):,} figures are withheld" in page

@@ -10,12 +10,12 @@ from sqlalchemy import Connection
 
 from evidence.catalogue import load_measures, run_measure, run_measures
 from evidence.disclosure import make_policy, protect
-from evidence.model import Status
+from evidence.model import Measure, Status
 from evidence.repeats import explain_unmarkable, mark_repeats
 from protocol.errors import DefectFound
 from protocol.model import Agreement, ColumnType
 from protocol.pool import pool_columns
-from warehouse.linkage_store import LinkageRun, write_marks, write_registry_update
+from warehouse.linkage_store import LinkageRun, read_membership, write_bounds, write_marks, write_registry_update
 from warehouse.loading import SubmissionRecord, load_submission
 from warehouse.plan import apply_plan, plan_columns, record_agreement
 from warehouse.snapshot import present_snapshot, take_snapshot
@@ -137,6 +137,48 @@ def test_when_persons_are_merged_the_next_release_finds_their_repeats(pool: Pool
     pool.send("s2", "castle_borough", SECOND)
     assert pool.repeats({**LINKS, ("castle_borough", "c1"): "anne"}) == (0, 3)
     assert pool.repeats(LINKS) == (1, 3)
+
+
+def test_when_a_person_is_parted_the_next_release_takes_the_repeats_back(pool: Pool) -> None:
+    pool.send("s1", "harbour_trust", FIRST)
+    pool.send("s2", "castle_borough", SECOND)
+    assert pool.repeats({**LINKS, ("castle_borough", "c2"): "ann"}) == (2, 3)
+    assert pool.repeats(LINKS) == (1, 3)
+    assert pool.repeats({**LINKS, ("castle_borough", "c1"): "anne"}) == (0, 3)
+
+
+def test_the_different_people_are_told_with_their_bounds_where_the_run_has_any(pool: Pool) -> None:
+    """Two records of ann are in doubt; of bob nothing is."""
+    pool.send("s1", "harbour_trust", FIRST)
+    pool.send("s2", "castle_borough", SECOND)
+    reach = next(measure for measure in load_measures() if measure.id == "reach")
+    overlap = next(measure for measure in load_measures() if measure.id == "overlap")
+
+    def counted(conn: Connection, measure: Measure, *statistics: str) -> list[float | None]:
+        frame = run_measure(conn, measure, pool.agreement).frame.filter(breakdown="all")
+        found = dict(frame.select("statistic", "value").iter_rows())
+        return [found.get(statistic) for statistic in statistics]
+
+    people = ("people_if_joined", "unique_people", "people_if_parted")
+    shared = ("shared_if_joined", "shared_people", "shared_if_parted")
+    with pool.database.pipeline.begin() as conn:
+        snapshot_id = pool.present(conn, LINKS)
+        assert counted(conn, reach, *people) == [None, 2, None]
+        assert counted(conn, overlap, *shared) == [None, 1, None]
+        run = LinkageRun("told", snapshot_id, "by hand", parameters={"in_doubt": {}})
+        write_registry_update(conn, run, read_membership(conn), NO_EVENTS)
+        bounds = pl.DataFrame(
+            [
+                ("harbour_trust", pseudonym("harbour_trust", "h1"), 1, 1),
+                ("castle_borough", pseudonym("castle_borough", "c1"), 1, 2),
+            ],
+            schema=["partner_id", "person_ref", "if_joined", "if_parted"],
+            orient="row",
+        )
+        assert write_bounds(conn, "told", bounds) == 2
+        present_snapshot(conn, snapshot_id, pool.agreement)
+        assert counted(conn, reach, *people) == [2, 2, 3]
+        assert counted(conn, overlap, *shared) == [1, 1, 0]
 
 
 def test_every_measure_runs_over_the_warehouses_snapshot(pool: Pool) -> None:

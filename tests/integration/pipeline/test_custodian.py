@@ -10,16 +10,17 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 
 from pipeline.cli import main
 from pipeline.release_steps import link_and_mark
-from pipeline.resources import open_keys
+from pipeline.resources import open_engine, open_keys, read_agreement
 from pseudonymise.output import derive_person_refs
 from synthetic import Partnership
 from tests.integration.pipeline.world import LATER, NOW, World, edit
 from warehouse.roles import remove_custodian
+from warehouse.snapshot import present_snapshot
 
 REASON = "Both partners' staff were asked."
 AUDIENCE = "evaluation_team"
@@ -202,6 +203,85 @@ def test_an_answer_against_two_nhs_numbers_joins_nobody_and_is_an_alarm(custody:
     assert custody.link("second")["alarms_decision_conflict"] > 0
     assert custody.persons(one, other) == 2
     assert "decision conflict" in custody.run("ann", "linkage", "runs", "--last", 1)
+
+
+def test_the_model_is_told_in_words_and_figures_and_its_page_shows_no_pseudonym(custody: Custody) -> None:
+    told = custody.run("ann", "linkage", "model")
+    assert "date of birth but for one digit" in told
+    counted = sum(int(n.replace(",", "")) for n in re.findall(r"([\d,]+) pairs$", told, re.M))
+    ((pairs, said),) = custody.world.query(
+        "select count(*), sum(length(replace(levels, '0', '')))::int from linkage.scored_pair"
+    )
+    assert counted == said
+    page = custody.folder / "model.html"
+    custody.run("bea", "linkage", "model", "--html", page)
+    content = page.read_text(encoding="utf-8")
+    assert content.count("<svg") == 10
+    assert f"{pairs:,}" in content
+    assert not REF.search(content)
+
+
+def people(custody: Custody) -> tuple[int, ...]:
+    """Different people of the latest snapshot: if all pairs in doubt are one person, as linked, and if none is."""
+    ((snapshot_id,),) = custody.world.query("select snapshot_id from linkage.run order by seq desc limit 1")
+    with open_engine(custody.world.settings).begin() as conn:
+        present_snapshot(conn, snapshot_id, read_agreement(custody.world.settings))
+        counted = text(
+            "select count(distinct if_joined), count(distinct person_id), count(distinct if_parted) from record"
+        )
+        return tuple(conn.execute(counted).one())
+
+
+def test_an_answer_brings_the_bounds_of_the_different_people_closer(custody: Custody) -> None:
+    joined, linked, parted = people(custody)
+    assert joined <= linked < parted
+    number, _, _ = custody.linked_pair()
+    custody.run("ann", "linkage", "decide", number, "same", "--reason", REASON)
+    custody.link("second")
+    assert people(custody) == (joined, linked, parted - 1)
+    custody.run("ann", "linkage", "decide", number, "different", "--reason", REASON)
+    custody.link("third")
+    assert people(custody) == (joined + 1, linked + 1, parted)
+
+
+def repeats_between(custody: Custody, one: str, other: str) -> list[tuple[object, ...]]:
+    """Marks, over the latest snapshot, of assessments of either record that repeat one of the other."""
+    return custody.world.query(
+        "select m.partner_id, m.row_key, m.mark, m.repeats_row_key, m.days_since from facts.assessment_mark m"
+        " join facts.assessment a using (partner_id, row_key)"
+        " join facts.assessment b on (b.partner_id, b.row_key) = (m.repeats_partner_id, m.repeats_row_key)"
+        " where m.mark = 'repeat' and a.person_ref = any(:refs) and b.person_ref = any(:refs)"
+        " and m.snapshot_id = (select snapshot_id from linkage.run order by seq desc limit 1) order by 1, 2",
+        refs=[one, other],
+    )
+
+
+def test_what_repeats_what_follows_a_person_that_is_parted_and_joined_again(custody: Custody) -> None:
+    ((one, other),) = custody.world.query(
+        "select x.person_ref, y.person_ref from facts.assessment_mark m"
+        " join facts.assessment a using (partner_id, row_key)"
+        " join facts.assessment b on (b.partner_id, b.row_key) = (m.repeats_partner_id, m.repeats_row_key)"
+        " join linkage.membership x on x.person_ref = a.person_ref"
+        " join linkage.membership y on y.person_ref = b.person_ref"
+        " where m.mark = 'repeat' and (select count(*) from linkage.membership o where o.person_id = x.person_id) = 2"
+        " order by 1, 2 limit 1"
+    )
+    before = repeats_between(custody, one, other)
+    assert before
+    pair = f"{one[:12]}+{other[:12]}"
+    custody.run("ann", "linkage", "decide", pair, "different", "--reason", REASON)
+    assert custody.link("second")["split"] == 1
+    assert repeats_between(custody, one, other) == []
+    marked = custody.world.query(
+        "select distinct m.mark from facts.assessment_mark m join facts.assessment a using (partner_id, row_key)"
+        " where a.person_ref = any(:refs)",
+        refs=[one, other],
+    )
+    assert ("of_record",) in marked
+    assert ("repeat",) not in marked
+    custody.run("ann", "linkage", "decide", pair, "same", "--reason", REASON)
+    assert custody.link("third")["merged"] == 1
+    assert repeats_between(custody, one, other) == before
 
 
 def test_decisions_that_contradict_each_other_are_told_apart(custody: Custody) -> None:

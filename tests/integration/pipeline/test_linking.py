@@ -11,6 +11,7 @@ import pytest
 from linkage.classes import ClassModel
 from linkage.comparisons import token_schema
 from linkage.review import describe_pairs
+from linkage.vectors import Engine, duckdb_engine
 from pipeline.linking import link_snapshot
 from protocol.model import Agreement
 from tests.integration.warehouse.conftest import Pool, pseudonym
@@ -27,6 +28,9 @@ People = Mapping[str, Mapping[str, str | None]]
 
 class Warehouse(Pool):
     """A pool whose clients have identifiers; a client's name is its local id."""
+
+    engine: Engine | None = None
+    """What compares pairs; None for DuckDB."""
 
     def take_in(self, partner: str, period: str, people: People, *, encoded: bool = True) -> Records:
         """Load an extract; returns what linkage may read of it."""
@@ -58,7 +62,8 @@ class Warehouse(Pool):
         """Link everything of the periods; returns the parameters of the run."""
         with self.database.pipeline.begin() as conn:
             snapshot = take_snapshot(conn, periods or ("2026-Q2", "2026-Q3"), None, NOW)
-            link_snapshot(conn, snapshot, snapshot, self.agreement, run_id, KEY_RING, NOW)
+            engine = self.engine or duckdb_engine()
+            link_snapshot(conn, snapshot, snapshot, self.agreement, run_id, KEY_RING, NOW, engine)
             run = read_run(conn, run_id)
         assert run is not None
         self.counts = run.counts

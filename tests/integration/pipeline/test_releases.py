@@ -1,7 +1,9 @@
 """Releases: who is left out, what an approval binds to, and what publishing again or withdrawing does."""
 
 import json
+import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -46,6 +48,17 @@ def with_news(published: World, partnership: Partnership, tmp_path_factory: pyte
 def news(copy_of: Copy, with_news: World) -> World:
     """A published world with something new to release, to change."""
     return copy_of(with_news)
+
+
+def test_linkage_that_is_set_to_run_on_spark_does_not_run_on_anything_else(
+    published: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("pyspark", "pyspark.errors"):
+        monkeypatch.setitem(sys.modules, module, None)  # as where it was never installed
+    runs = published.query("select count(*) from linkage.run")
+    with pytest.raises(LinkarmsError, match="LINKARMS_ENGINE=spark needs PySpark"):
+        link_and_mark([], replace(published.settings, linkage_engine="spark"), "on Spark")
+    assert published.query("select count(*) from linkage.run") == runs
 
 
 @pytest.mark.parametrize("reason", [None, "", "short", "   short   "])

@@ -178,6 +178,8 @@ def test_presented_tables_have_the_agreed_columns_and_those_that_measures_rely_o
             "partner_id",
             "person_ref",
             "person_id",
+            "if_joined",
+            "if_parted",
             "linkable",
         ]
         assert query(conn, "select * from figures") == [

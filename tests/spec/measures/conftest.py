@@ -30,7 +30,7 @@ RELATIONS = {
     " status text, declined_reason text, assessment_passed_on text",
     "stage_event": f"{COMMON}, programme text, stage text, entered_on date",
     "outcome": f"{COMMON}, outcome text, achieved_on date",
-    "record": "partner_id text, person_ref text, person_id uuid, linkable boolean",
+    "record": "partner_id text, person_ref text, person_id uuid, if_joined text, if_parted text, linkable boolean",
     "partner": "partner_id text, name text, kind text, agency text, tier text",
     "collection_period": "period text, starts date, ends date",
     "coverage": "partner_id text, period text, table_name text, rows_received bigint, rows_accepted bigint,"

@@ -99,3 +99,35 @@ def test_sets_are_exact_and_pairs_are_not(pool: Any) -> None:
     )
     assert pool.ask("overlap", "all", "people", "shared_share") == [("3", "2/3")]
     assert pool.ask("overlap", "partner", "shared_share") == [("charity", "2/3"), ("clinic", "1/1"), ("council", "2/2")]
+
+
+IN_DOUBT = """
+    partner | person | if_joined | if_parted
+    charity | ann    | 1         | 1
+    council | ann    | 1         | 2
+    charity | bob    | 3         | 3
+    clinic  | bea    | 3         | 4
+    charity | cat    | 5         | 5
+    council | cat    | 5         | 5
+    clinic  | dan?   |           |
+    """
+
+
+def test_the_different_people_have_bounds_of_the_whole_partnership_alone(pool: Any) -> None:
+    """ann's two records are in doubt, and bob and bea may be one."""
+    pool.give("record", IN_DOUBT)
+    statistics = ("people_if_joined", "unique_people", "people_if_parted")
+    assert pool.ask("reach", "all", *statistics) == [("3", "4", "5")]
+    assert all(row[1] == row[3] == "" for row in pool.ask("reach", "partner", *statistics))
+
+
+def test_who_is_known_to_several_partners_moves_either_way_with_pairs_in_doubt(pool: Any) -> None:
+    pool.give("record", IN_DOUBT)
+    statistics = ("shared_if_joined", "shared_people", "shared_if_parted")
+    assert pool.ask("overlap", "all", *statistics) == [("3", "2", "1")]
+
+
+def test_a_run_that_told_no_bounds_has_none(pool: Any) -> None:
+    pool.give("record", "partner | person\ncharity | ann\ncouncil | ann")
+    assert pool.ask("reach", "all", "people_if_joined", "unique_people", "people_if_parted") == [("", "1", "")]
+    assert pool.ask("overlap", "all", "shared_if_joined", "shared_people") == [("", "1")]

@@ -32,6 +32,8 @@ statistics:
   hours: {label: Hours, kind: sum, unit: hours, over: people}
   cost: {label: Cost, kind: product, unit: GBP, money: true, of: hours, over: people}
   rows: {label: Rows, kind: count, unit: rows}
+  at_least: {label: People at least, kind: count, unit: people, bounds: people}
+  at_most: {label: People at most, kind: count, unit: people, bounds: people}
 adds_up:
   - {statistic: people, parts: area, total: all, disjoint: true}
   - {statistic: people, parts: set, total: partner, members: partners, disjoint: true}

@@ -450,3 +450,53 @@ def test_a_published_share_has_enough_people_on_every_side(
 def test_the_same_tables_always_give_the_same_digest_in_any_order(table: Make, counts: list[int]) -> None:
     cells = areas(*counts)
     assert protect([table(*cells)], POLICY).digest == protect([table(*reversed(cells))], POLICY).digest
+
+
+# --- bounds -----------------------------------------------------------------------------------------------------------
+
+
+def bounded(low: int, count: int, high: int) -> list[tuple[Any, ...]]:
+    named = {"at_least": low, "people": count, "at_most": high}
+    return [("all", {}, name, {"value": value, "people": value}) for name, value in named.items()]
+
+
+def within(protected: ProtectedTables) -> list[int | None]:
+    return [shown(protected, "all", name)[0] for name in ("at_least", "people", "at_most")]
+
+
+def test_bounds_are_rounded_as_their_count_is(table: Make) -> None:
+    assert within(protect([table(*bounded(2948, 2981, 3012))], POLICY)) == [2950, 2980, 3010]
+
+
+@pytest.mark.parametrize(("low", "high"), [(3, 9), (7, 40), (0, 400)])
+def test_bounds_of_a_withheld_count_are_withheld_however_large(table: Make, low: int, high: int) -> None:
+    protected = protect([table(*bounded(low, 7, high))], POLICY)
+    assert within(protected) == [None, None, None]
+    assert only(protected, "at_most").reason is not None
+
+
+def test_bounds_of_a_count_that_is_withheld_for_the_sake_of_others_are_withheld(table: Make) -> None:
+    total = people("all", {}, 30), people("area", {"area": "1"}, 30)
+    hidden = ("all", {}, "returned", {"value": 27, "people": 27, "base_people": 30, "rest_people": 3})
+    bounds = [("all", {}, "at_least", {"value": 20, "people": 20}), ("all", {}, "at_most", {"value": 60, "people": 60})]
+    protected = protect([table(*total, hidden, *bounds)], POLICY)
+    assert within(protected) == [None, None, None]
+
+
+def test_a_bound_of_few_people_is_withheld_and_its_count_stays(table: Make) -> None:
+    assert within(protect([table(*bounded(5, 10, 12))], POLICY)) == [None, 10, 10]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=50)
+@given(st.integers(0, 60), st.integers(0, 60), st.integers(0, 60))
+def test_no_bound_says_more_of_a_count_than_the_count_does(table: Make, a: int, b: int, c: int) -> None:
+    low, count, high = sorted((a, b, c))
+    shown_low, shown_count, shown_high = within(protect([table(*bounded(low, count, high))], POLICY))
+    alone = shown(protect([table(people("all", {}, count))], POLICY), "all")
+    assert [shown_count] == alone
+    if shown_count is None:
+        assert (shown_low, shown_high) == (None, None)
+    else:
+        assert shown_low is None or shown_low <= shown_count
+        assert shown_high is not None
+        assert shown_high >= shown_count

@@ -5,7 +5,7 @@ import pytest
 
 from linkage.comparisons import COMPARISONS, TOLD, splink_settings, token_schema
 from linkage.review import describe_pairs, name_pairs
-from linkage.vectors import CODES, compare_pairs, duckdb_engine
+from linkage.vectors import CODES, Engine, compare_pairs, duckdb_engine
 from pseudonymise.encoding import encoding_schema
 from tests.unit.linkage.conftest import MARGARET, Records, encode, make_scored
 
@@ -97,12 +97,12 @@ CHANGES: dict[str, tuple[tuple[dict[str, str | None], str | None], ...]] = {
 DAY_FOR_MONTH = ({"date_of_birth": "1984-03-07"}, {"date_of_birth": "1984-07-03"})
 
 
-def compare(found: Records) -> pl.DataFrame:
-    """Codes of all pairs of the records."""
+def compare(found: Records, engine: Engine | None = None) -> pl.DataFrame:
+    """Codes of all pairs of the records; on DuckDB where no engine is named."""
     encodings = found.records.with_row_index("record").join(found.encodings, on=["partner_id", "person_ref"])
     numbers = encodings.select(left="record")
     pairs = numbers.join(numbers.rename({"left": "right"}), how="cross").filter(pl.col("left") < pl.col("right"))
-    return compare_pairs(encodings, pairs, duckdb_engine())
+    return compare_pairs(encodings, pairs, engine or duckdb_engine())
 
 
 def tell(name: str, code: int) -> str | None:
