@@ -63,15 +63,13 @@ def find_candidates(
     everyone = known if records is None else records
     unlinkable = everyone.select(RECORD_COLUMNS).unique().join(known, on=list(RECORD_COLUMNS), how="anti")
     # Blocks are told apart by 64 bits of hash: quicker than by text, and two that chance made one would only bring up
-    # pairs that turn out to be unlike. A token that one row alone has is in no block.
-    held = held.select("key_name", record=places, block=pl.struct("key_name", "token").hash()).filter(
-        pl.col("block").is_duplicated()
-    )
-    held = held.unique(["block", "record"]).sort("block", "record")
+    # pairs that turn out to be unlike.
+    held = held.select("key_name", record=places, block=pl.struct("key_name", "token").hash()).sort("block", "record")
+    held = held.filter(pl.struct("block", "record").rle_id().diff().fill_null(1) > 0)
     blocks = (
-        held.group_by("block")
-        .agg(pl.col("key_name").first(), records=pl.len().cast(pl.Int64))
+        held.select("key_name", "block", records=pl.len().over("block").cast(pl.Int64))
         .filter(pl.col("records") > 1)
+        .unique("block")
     )
     too_large = pl.col("records") > policy.largest_block
     alarms = (

@@ -1,7 +1,8 @@
 """Who is who: from the tokens in the warehouse to persons in the registry, in one transaction.
 
 What a run did is on record with it: its policies, the model that scored (a few hundred numbers, no data of anybody),
-its threshold, and its counts.
+its threshold, and its counts, among them of how many pairs and how many of these it compared: of the others an earlier
+run had said what they compare as.
 """
 
 from collections import Counter
@@ -27,6 +28,7 @@ from linkage.vectors import Engine, duckdb_engine
 from protocol.model import Agreement
 from warehouse.linkage_store import (
     LinkageRun,
+    read_compared,
     read_encodings,
     read_latest_run,
     read_match_keys,
@@ -34,6 +36,7 @@ from warehouse.linkage_store import (
     read_records,
     read_run,
     read_splits,
+    write_compared,
     write_registry_update,
     write_scored_pairs,
 )
@@ -69,8 +72,13 @@ def link_snapshot(
     now: datetime,
     *,
     engine: Engine | None = None,
+    compare_anew: bool = False,
 ) -> None:
-    """Link all records of ``everything`` and record it as the run of ``snapshot``. The same run twice does nothing."""
+    """Link all records of ``everything`` and record it as the run of ``snapshot``. The same run twice does nothing.
+
+    Pairs that the latest run compared are not compared again unless ``compare_anew`` asks for it: both give the same
+    persons (``tests/integration/pipeline/test_linking.py``).
+    """
     if read_run(conn, run_id) is not None:
         return
     policy, cluster_policy = make_score_policy(agreement), ClusterPolicy()
@@ -79,7 +87,8 @@ def link_snapshot(
     log = read_decisions(conn)
     decided = resolve_decisions(log)
     together = join_present(decided.together, records)
-    scored, fitted_on = _score(conn, everything.id, records, together, policy, engine or duckdb_engine())
+    compared = None if compare_anew else read_compared(conn, METHOD)
+    scored, fitted_on = _score(conn, everything.id, records, together, policy, engine or duckdb_engine(), compared)
     parted = lift_splits(read_splits(conn), decided, membership)
     apart = pl.concat([decided.apart, find_separations(parted, membership)])
     clusters = cluster_records(scored, cluster_policy, apart=apart, together=together)
@@ -95,12 +104,15 @@ def link_snapshot(
             "model": scored.model.as_dict(),
             "threshold": scored.threshold,
             "fitted_on": fitted_on,
+            "incremental": compared is not None,
             "key_id": keys.key_id,
             "latest_decision": log["decision_id"].max() or 0,
         },
         counts={
             "records": records.height,
             "unlinkable": scored.unlinkable.height,
+            "pairs": scored.pairs.height,
+            "compared": scored.compared_anew,
             "persons": update.membership["person_id"].n_unique(),
             "created": len(update.created),
             "merged": len(update.merged),
@@ -113,6 +125,7 @@ def link_snapshot(
     )
     write_registry_update(conn, run, update.membership, update.events, now)
     write_scored_pairs(conn, kept)
+    write_compared(conn, METHOD, scored.compared)
     in_doubt = find_in_doubt(describe_pairs(kept, scored.threshold))
     write_review(conn, run_id, everything.id, in_doubt, decided.answered)
 
@@ -124,6 +137,7 @@ def _score(
     together: pl.DataFrame,
     policy: ScorePolicy,
     engine: Engine,
+    compared: pl.DataFrame | None,
 ) -> tuple[Scored, int]:
     """Scores of the snapshot's records, and on how many encodings the model was fitted."""
     encodings = read_encodings(conn, snapshot_id)
@@ -140,6 +154,7 @@ def _score(
         records=records,
         model=None if earlier is None else earlier[0],
         together=together,
+        earlier=compared,
     )
     if earlier is None:
         return scored, encodings.height
