@@ -112,11 +112,8 @@ def _pair_members(members: pl.DataFrame) -> pl.DataFrame:
         first = first[block[first] == block[first + step]]
         found.append((record[first] << np.uint64(32)) | record[first + step])
         step += 1
-    pairs = np.unique(np.concatenate(found))
-    return pl.DataFrame(
-        {"left": pairs >> np.uint64(32), "right": pairs & np.uint64(0xFFFFFFFF)},
-        schema={"left": pl.UInt64, "right": pl.UInt64},
-    ).cast(pl.UInt32)
+    pairs = pl.Series("pair", np.concatenate(found)).unique().sort()
+    return pl.select(left=pairs // 2**32, right=pairs % 2**32).cast(pl.UInt32)
 
 
 def place_pairs(records: pl.DataFrame, pairs: pl.DataFrame | None) -> pl.DataFrame:

@@ -89,9 +89,10 @@ def score_records(
     it is compared again, and the answer is the same as without (``tests/unit/linkage/test_incremental.py``).
     """
     candidates = find_candidates(match_keys, policy.candidates, records=records)
-    tokens = candidates.records.join(
-        encodings.select(*RECORD_COLUMNS, *token_schema()), on=list(RECORD_COLUMNS), maintain_order="left"
+    places = encodings.select(RECORD_COLUMNS).join(
+        candidates.records, on=list(RECORD_COLUMNS), how="left", maintain_order="left"
     )
+    tokens = encodings.select(places[RECORD], *RECORD_COLUMNS, *token_schema()).drop_nulls(RECORD)
     tokens = _without_crowds(tokens, policy.candidates.largest_block)
     encoded = tokens.select(RECORD)
     one_file = _share_in_one_file(candidates.records)

@@ -77,7 +77,7 @@ scored_pair = Table(
 compared = Table(
     "compared",
     metadata,
-    needed("part", Integer, "Number of the part, from 0.", primary_key=True),
+    needed("part", Integer, "Number of the part, from 0.", primary_key=True, autoincrement=False),
     needed("method", Text, "Name and version of the method that compared."),
     needed("pairs", Integer, "How many pairs are in it."),
     needed("content", LargeBinary, "Parquet: digests of two records' tokens, and a code for each comparison."),
