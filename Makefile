@@ -67,8 +67,9 @@ linkage-peers: install ## Set up the environment of linkage's peers (clkhash and
 	@$(BIN)/python -m benchmarks.linkage.environment
 
 .PHONY: bench
-bench: install ## Benchmarks: linkage beside match keys and clear-text Splink; checking beside two other checkers
+bench: install ## Benchmarks: linkage beside match keys and clear-text Splink, new records alone; checking beside two others
 	@$(BIN)/python -m benchmarks.linkage
+	@$(BIN)/python -m benchmarks.incremental
 	@$(BIN)/python -m benchmarks.checking
 
 .PHONY: lock

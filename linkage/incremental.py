@@ -4,7 +4,8 @@ How two records compare follows from their tokens and from whose files they are 
 record, no model and no policy has a part in it. So a run leaves behind what each pair compared as, under digests of
 both records' tokens, and the next run looks there first. All that does depend on everybody (which pairs are looked at,
 how far a key is followed, numbers that a crowd holds, what levels are worth, groups, clusters) is worked out anew from
-all records. A linkage of what is new against what was there therefore *is* the full one, with little of its work.
+all records. A linkage of what is new against what was there therefore *is* the full one, less nearly all comparisons
+(``tests/unit/linkage/test_incremental.py``).
 
 A record that came, or whose tokens changed, has a digest that no earlier pair has; that of one that went is asked for
 no more. Tokens under other keys, other conditions, and another version of Polars (which makes the digests) do the same
