@@ -69,8 +69,9 @@ linkage-peers: install ## Set up the environment of linkage's peers (clkhash and
 	@$(BIN)/python -m benchmarks.linkage.environment
 
 .PHONY: bench
-bench: install ## Benchmarks: linkage beside match keys and clear-text Splink; checking beside two others; encoding
+bench: install ## Benchmarks: linkage beside its peers, new records alone; checking beside two others; encoding
 	@$(BIN)/python -m benchmarks.linkage
+	@$(BIN)/python -m benchmarks.incremental
 	@$(BIN)/python -m benchmarks.checking
 	@$(BIN)/python -m benchmarks.encoding
 

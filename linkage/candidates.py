@@ -7,6 +7,7 @@ What a key may cost is bounded: see :class:`CandidatePolicy`.
 
 from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
 from pydantic import Field
 
@@ -57,12 +58,19 @@ def find_candidates(
     ``person_ref``) lists all records, so that those without any key are told as unlinkable. The answer does not depend
     on the order of rows.
     """
-    held = match_keys.select(*KEY_FRAME).drop_nulls().unique()
-    known = held.select(RECORD_COLUMNS).unique().sort(RECORD_COLUMNS).with_row_index("record")
+    held = match_keys.select(*KEY_FRAME).drop_nulls()
+    known, places = _number_records(held.select(RECORD_COLUMNS))
     everyone = known if records is None else records
     unlinkable = everyone.select(RECORD_COLUMNS).unique().join(known, on=list(RECORD_COLUMNS), how="anti")
-    held = held.join(known, on=list(RECORD_COLUMNS)).select("record", "key_name", "token")
-    blocks = held.group_by("key_name", "token").agg(records=pl.len().cast(pl.Int64)).filter(pl.col("records") > 1)
+    # Blocks are told apart by 64 bits of hash: quicker than by text, and two that chance made one would only bring up
+    # pairs that turn out to be unlike.
+    held = held.select("key_name", record=places, block=pl.struct("key_name", "token").hash()).sort("block", "record")
+    held = held.filter(pl.struct("block", "record").rle_id().diff().fill_null(1) > 0)
+    blocks = (
+        held.select("key_name", "block", records=pl.len().over("block").cast(pl.Int64))
+        .filter(pl.col("records") > 1)
+        .unique("block")
+    )
     too_large = pl.col("records") > policy.largest_block
     alarms = (
         blocks.filter(too_large)
@@ -78,16 +86,34 @@ def find_candidates(
         .sort("key_name", "records")
         .filter(pl.col("cost").cum_sum().over("key_name") <= max(policy.pairs_per_record * known.height, 1_000))
     )
-    used = blocks.join(affordable, on=["key_name", "records"], how="semi").with_row_index("block")
-    members = held.join(used, on=["key_name", "token"]).select("block", "record")
-    pairs = (
-        members.join(members, on="block")
-        .filter(pl.col("record") < pl.col("record_right"))
-        .select(left="record", right="record_right")
-        .unique()
-        .sort("left", "right")
-    )
+    used = blocks.join(affordable, on=["key_name", "records"], how="semi").select("block")
+    members = held.select("block", "record").join(used, on="block", how="semi", maintain_order="left")
+    pairs = _pair_members(members)
     return Candidates(known, unlinkable.sort(RECORD_COLUMNS), pairs, alarms)
+
+
+def _number_records(held: pl.DataFrame) -> tuple[pl.DataFrame, pl.Series]:
+    """The records in order, numbered, and of each row the number of its record."""
+    # Rows of one record mostly come together, so that few names have to be looked up.
+    run = held.select(pl.struct(pl.col(RECORD_COLUMNS).rle_id()).rle_id()).to_series()
+    heads = held.filter((run != run.shift(1)).fill_null(value=True))
+    known = heads.unique().sort(RECORD_COLUMNS).with_row_index("record")
+    places = heads.join(known, on=list(RECORD_COLUMNS), maintain_order="left")["record"]
+    return known, places.gather(run)
+
+
+def _pair_members(members: pl.DataFrame) -> pl.DataFrame:
+    """The pairs of records that are in one block, each once, sorted. ``members`` is sorted by block and record."""
+    block, record = members["block"].to_numpy(), members["record"].to_numpy().astype(np.uint64)
+    found = [np.empty(0, np.uint64)]
+    first, step = np.arange(len(block)), 1
+    while len(first):
+        first = first[first < len(block) - step]
+        first = first[block[first] == block[first + step]]
+        found.append((record[first] << np.uint64(32)) | record[first + step])
+        step += 1
+    pairs = pl.Series("pair", np.concatenate(found)).unique().sort()
+    return pl.select(left=pairs // 2**32, right=pairs % 2**32).cast(pl.UInt32)
 
 
 def place_pairs(records: pl.DataFrame, pairs: pl.DataFrame | None) -> pl.DataFrame:

@@ -155,8 +155,8 @@ def _agglomerate(records: list[int], pairs: pl.DataFrame, least: float, homes: d
     """
     members = {record: [record] for record in records}
     across: dict[int, dict[int, _Across]] = {record: {} for record in records}
-    listed = list(pairs.select("left", "right", "probability", "forbidden").iter_rows())
-    for left, right, probability, forbidden in listed:
+    listed = list(pairs.select("left", "right", "probability", "forbidden", "rank").iter_rows())
+    for left, right, probability, forbidden, _ in listed:
         across[left][right] = across[right][left] = _Across(probability, int(probability >= least), forbidden)
 
     def merge(one: int, other: int) -> None:
@@ -175,7 +175,7 @@ def _agglomerate(records: list[int], pairs: pl.DataFrame, least: float, homes: d
             known.forbidden = known.forbidden or more.forbidden
 
     home = {record: record for record in records}
-    for a, b in pairs.filter("ordered").sort("rank").select("left", "right").iter_rows():
+    for _, a, b in sorted((rank, left, right) for left, right, _, _, rank in listed if rank is not None):
         one, other = sorted((home[a], home[b]))
         if one == other:
             continue
@@ -215,7 +215,7 @@ def _agglomerate(records: list[int], pairs: pl.DataFrame, least: float, homes: d
             put(*sorted((one, third)))
     final = {record: one for one, those in members.items() for record in those}
     homes.update(final)
-    for left, right, probability, _ in listed:
+    for left, right, probability, *_ in listed:
         if probability >= least and final[left] != final[right]:
             forbidden = across[final[left]][final[right]].forbidden
             told.refused["little_support" if forbidden is None else _REASONS[forbidden]] += 1

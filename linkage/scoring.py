@@ -16,7 +16,8 @@ from linkage.candidates import RECORD_COLUMNS, CandidatePolicy, Candidates, find
 from linkage.classes import ClassModel, Coincidences, choose_threshold, count_patterns, fit_classes
 from linkage.comparisons import COMPARISONS, NUMBERS, RECORD, UNKNOWN, token_schema
 from linkage.groups import group_records
-from linkage.vectors import CODES, Engine, compare_pairs
+from linkage.incremental import Comparer
+from linkage.vectors import CODES, Engine
 from protocol.model import Frozen
 
 CERTAIN = 0.999
@@ -50,6 +51,8 @@ class Scored:
     - ``pairs``: ``left`` < ``right`` (records), a code for each comparison, ``probability`` (Float64), ``forbidden``
       (null, or why the two cannot be one person: ``nhs_number``, ``shared_person_number``, ``one_file``).
     - ``threshold``: the probability from which on a pair is linked, chosen without a truth.
+    - ``compared``: for the next run, what the pairs compare as (:data:`linkage.incremental.COMPARED`).
+    - ``compared_anew``: of how many pairs no earlier run had said it.
     """
 
     records: pl.DataFrame
@@ -58,6 +61,8 @@ class Scored:
     pairs: pl.DataFrame
     model: ClassModel
     threshold: float
+    compared: pl.DataFrame
+    compared_anew: int
 
     def __repr__(self) -> str:
         return f"Scored({self.records.height} records, {self.pairs.height} pairs, threshold {self.threshold:.2f})"
@@ -72,6 +77,7 @@ def score_records(
     records: pl.DataFrame | None = None,
     model: ClassModel | None = None,
     together: pl.DataFrame | None = None,
+    earlier: pl.DataFrame | None = None,
 ) -> Scored:
     """Scores every candidate pair, and every pair inside a group that possible links hold together.
 
@@ -79,20 +85,23 @@ def score_records(
     ``partner_id``, ``person_ref`` and the columns of tokens. A record without an encoding is compared with nothing.
     With ``model`` the pairs are scored by it; without, one is fitted to them. ``together`` (``partner_id``,
     ``person_ref``, ``other_partner_id``, ``other_person_ref``) are pairs that people decided to be one person: their
-    groups are compared whole, so that what forbids them is seen.
+    groups are compared whole, so that what forbids them is seen. ``earlier`` is what an earlier run compared: none of
+    it is compared again, and the answer is the same as without (``tests/unit/linkage/test_incremental.py``).
     """
     candidates = find_candidates(match_keys, policy.candidates, records=records)
-    tokens = candidates.records.join(
-        encodings.select(*RECORD_COLUMNS, *token_schema()), on=list(RECORD_COLUMNS), maintain_order="left"
+    places = encodings.select(RECORD_COLUMNS).join(
+        candidates.records, on=list(RECORD_COLUMNS), how="left", maintain_order="left"
     )
+    tokens = encodings.select(places[RECORD], *RECORD_COLUMNS, *token_schema()).drop_nulls(RECORD)
     tokens = _without_crowds(tokens, policy.candidates.largest_block)
     encoded = tokens.select(RECORD)
     one_file = share_in_one_file(candidates.records)
+    comparer = Comparer(tokens, engine, earlier)
 
     def compare(pairs: pl.DataFrame) -> pl.DataFrame:
         for side in ("left", "right"):
             pairs = pairs.join(encoded, left_on=side, right_on=RECORD, how="semi", maintain_order="left")
-        codes = _forbid(compare_pairs(tokens, pairs, engine), candidates, policy)
+        codes = _forbid(comparer.compare(pairs), candidates, policy)
         return codes if one_file is not None else codes.with_columns(one_file=pl.lit(UNKNOWN, dtype=pl.UInt8))
 
     codes = compare(candidates.pairs)
@@ -107,7 +116,16 @@ def score_records(
     more = _uncompared(scored, place_pairs(candidates.records, together), policy, threshold)
     if more.height:
         scored = pl.concat([scored, _weigh(compare(more), model, odds=UNSOUGHT)]).sort("left", "right")
-    return Scored(candidates.records, candidates.unlinkable, candidates.alarms, scored, model, threshold)
+    return Scored(
+        candidates.records,
+        candidates.unlinkable,
+        candidates.alarms,
+        scored,
+        model,
+        threshold,
+        comparer.compared,
+        comparer.anew,
+    )
 
 
 def _without_crowds(tokens: pl.DataFrame, most: int) -> pl.DataFrame:

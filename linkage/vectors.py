@@ -108,7 +108,8 @@ def spark_engine(session: "SparkSession") -> Engine:
 def _predict(api: Any, engine: str, records: Any, pairs: pl.DataFrame, table: Callable[[pl.DataFrame], Any]) -> Any:
     from splink import Linker
 
-    linker = Linker(api.register(records), splink_settings(engine))
+    # The settings are always these, and to have them looked through takes as long as to compare some 10,000 pairs.
+    linker = Linker(api.register(records), splink_settings(engine), validate_settings=False)
     logging.getLogger("splink").setLevel(logging.WARNING)  # a Linker sets it to tell of every step
     blocked = pairs.select(
         join_key_l=pl.col("left").cast(pl.Int64), join_key_r=pl.col("right").cast(pl.Int64), match_key=pl.lit("0")

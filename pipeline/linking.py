@@ -1,7 +1,8 @@
 """Who is who: from the tokens in the warehouse to persons in the registry, in one transaction.
 
 What a run did is on record with it: its policies, the model that scored (a few hundred numbers, no data of anybody),
-its threshold, and its counts.
+its threshold, and its counts, among them of how many pairs and how many of these it compared: of the others an earlier
+run had said what they compare as.
 """
 
 from collections import Counter
@@ -28,6 +29,7 @@ from linkage.vectors import Engine
 from protocol.model import Agreement
 from warehouse.linkage_store import (
     LinkageRun,
+    read_compared,
     read_encodings,
     read_latest_run,
     read_match_keys,
@@ -36,6 +38,7 @@ from warehouse.linkage_store import (
     read_run,
     read_splits,
     write_bounds,
+    write_compared,
     write_registry_update,
     write_scored_pairs,
 )
@@ -70,10 +73,14 @@ def link_snapshot(
     keys: "KeyRing",
     now: datetime,
     engine: Engine,
+    *,
+    compare_anew: bool = False,
 ) -> None:
     """Link all records of ``everything`` and record it as the run of ``snapshot``. The same run twice does nothing.
 
     ``engine`` compares pairs (:func:`pipeline.linkage_engine.open_linkage_engine`); who is who does not depend on it.
+    Pairs that the latest run compared are not compared again unless ``compare_anew`` asks for it: both give the same
+    persons (``tests/integration/pipeline/test_linking.py``).
     """
     if read_run(conn, run_id) is not None:
         return
@@ -83,7 +90,8 @@ def link_snapshot(
     log = read_decisions(conn)
     decided = resolve_decisions(log)
     together = join_present(decided.together, records)
-    scored, fitted_on = _score(conn, everything.id, records, together, policy, engine)
+    compared = None if compare_anew else read_compared(conn, METHOD)
+    scored, fitted_on = _score(conn, everything.id, records, together, policy, engine, compared)
     parted = lift_splits(read_splits(conn), decided, membership)
     apart = pl.concat([decided.apart, find_separations(parted, membership)])
     clusters = cluster_records(scored, cluster_policy, apart=apart, together=together)
@@ -101,12 +109,15 @@ def link_snapshot(
             "threshold": scored.threshold,
             "fitted_on": fitted_on,
             "in_doubt": {"in_doubt_from": REVIEW_FROM, "in_doubt_below": REVIEW_BELOW},
+            "incremental": compared is not None,
             "key_id": keys.key_id,
             "latest_decision": log["decision_id"].max() or 0,
         },
         counts={
             "records": records.height,
             "unlinkable": scored.unlinkable.height,
+            "pairs": scored.pairs.height,
+            "compared": scored.compared_anew,
             "persons": update.membership["person_id"].n_unique(),
             "created": len(update.created),
             "merged": len(update.merged),
@@ -121,6 +132,7 @@ def link_snapshot(
     write_registry_update(conn, run, update.membership, update.events, now)
     write_bounds(conn, run_id, bounds)
     write_scored_pairs(conn, kept)
+    write_compared(conn, METHOD, scored.compared)
     in_doubt = find_in_doubt(describe_pairs(kept, scored.threshold))
     write_review(conn, run_id, everything.id, in_doubt, decided.answered)
 
@@ -132,6 +144,7 @@ def _score(
     together: pl.DataFrame,
     policy: ScorePolicy,
     engine: Engine,
+    compared: pl.DataFrame | None,
 ) -> tuple[Scored, int]:
     """Scores of the snapshot's records, and on how many encodings the model was fitted."""
     encodings = read_encodings(conn, snapshot_id)
@@ -148,6 +161,7 @@ def _score(
         records=records,
         model=None if earlier is None else earlier[0],
         together=together,
+        earlier=compared,
     )
     if earlier is None:
         return scored, encodings.height

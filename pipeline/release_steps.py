@@ -55,12 +55,14 @@ def link_and_mark(
     *,
     leave_out: Sequence[str] = (),
     leave_out_reason: str | None = None,
+    compare_anew: bool = False,
     now: datetime | None = None,
 ) -> dict[str, Any]:
     """Record which submissions the release rests on, find who is who in them, and mark repeated assessments.
 
     ``periods`` empty: every period that anything is in force for. A partner may be left out with a reason of at least
-    ten characters. Returns ids and no counts.
+    ten characters. ``compare_anew``: all pairs of records are compared, and not only those that no run has compared
+    before. Returns ids and no counts.
 
     Raises:
         LinkarmsError: a partner is left out without a reason, or is none of the agreement; or linkage is set to run on
@@ -79,7 +81,17 @@ def link_and_mark(
         everything = take_snapshot(conn, in_force or periods, None, now)
         snapshot = take_snapshot(conn, periods or in_force, partners, now)
         linkage_run = f"{run_id}/{snapshot.id}"
-        link_snapshot(conn, everything, snapshot, agreement, linkage_run, keys, now, linkage_engine)
+        link_snapshot(
+            conn,
+            everything,
+            snapshot,
+            agreement,
+            linkage_run,
+            keys,
+            now,
+            linkage_engine,
+            compare_anew=compare_anew,
+        )
         if everything.id != snapshot.id:
             # The published release or a draft may be over everything: then it stays open for them.
             with suppress(LinkarmsError):

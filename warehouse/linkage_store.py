@@ -19,7 +19,7 @@ from warehouse.audit import record_event
 from warehouse.loading import ACTOR
 from warehouse.roles import driver
 from warehouse.snapshot import link_query, open_clients_query, rows_query
-from warehouse.transfer import Schema, copy_in, copy_out_all, unpack_frame
+from warehouse.transfer import Schema, copy_in, copy_out_all, pack_frame, unpack_frame
 
 MATCH_KEY_SCHEMA: Schema = {"partner_id": pl.String, "person_ref": pl.String, "key_name": pl.String, "token": pl.String}
 RECORD_SCHEMA: Schema = {"partner_id": pl.String, "person_ref": pl.String}
@@ -340,6 +340,30 @@ def count_level_patterns(conn: Connection) -> pl.DataFrame:
     """How many of the pairs that the latest run keeps have each pattern of levels: ``levels``, ``pairs``."""
     query = sql.SQL("select levels, count(*) from linkage.scored_pair group by 1 order by 1").format()
     return copy_out_all(conn, query, {"levels": pl.String, "pairs": pl.Int64})
+
+
+COMPARED_AT_ONCE = 2_000_000
+"""Pairs that are packed together."""
+
+
+def write_compared(conn: Connection, method: str, pairs: pl.DataFrame) -> int:
+    """Keep what a run compared, in the place of the earlier run's; returns how many pairs."""
+    conn.execute(text("delete from linkage.compared"))
+    for part, some in enumerate(pairs.iter_slices(COMPARED_AT_ONCE)):
+        conn.execute(
+            text("insert into linkage.compared (part, method, pairs, content) values (:part, :method, :pairs, :all)"),
+            {"part": part, "method": method, "pairs": some.height, "all": pack_frame(some)},
+        )
+    return pairs.height
+
+
+def read_compared(conn: Connection, method: str) -> pl.DataFrame | None:
+    """What the latest run compared by this method; None where there is nothing."""
+    parts = conn.scalars(
+        text("select content from linkage.compared where method = :method order by part"), {"method": method}
+    )
+    frames = [unpack_frame(bytes(content)) for content in parts]
+    return pl.concat(frames) if frames else None
 
 
 def write_published_ids(conn: Connection, audience: str, frame: pl.DataFrame) -> int:

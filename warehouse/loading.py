@@ -412,6 +412,8 @@ def erase_submission(conn: Connection, submission_id: str, *, actor: str, reason
         rows += conn.execute(text(statement), {"id": submission_id}).rowcount
     for made_of_clients in ("match_key", "encoding"):
         conn.execute(text(f"delete from linkage.{made_of_clients} where submission_id = :id"), {"id": submission_id})  # noqa: S608
+    # It does not say whose records were compared; so all of it goes, and the next run compares everybody once.
+    conn.execute(text("delete from linkage.compared"))
     conn.execute(
         text("update governance.submission set state = 'erased' where submission_id = :id"), {"id": submission_id}
     )

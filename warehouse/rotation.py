@@ -180,7 +180,7 @@ def hold_still(conn: Connection, agreement: Agreement) -> None:
     conn.execute(text("select pg_advisory_xact_lock(:key)"), {"key": FACTS_LOCK})
     # A load inserts its submission before it looks which keys are in force, so it is over or has to wait.
     relations = sorted({column.relation for column in pseudonym_columns(conn, agreement)})
-    for relation in [("governance", "submission"), ("linkage", "encoding"), *relations]:
+    for relation in [("governance", "submission"), ("linkage", "encoding"), ("linkage", "compared"), *relations]:
         statement = sql.SQL("lock table {} in share row exclusive mode").format(sql.Identifier(*relation))
         _run(conn, statement)
 
@@ -223,6 +223,8 @@ def rotate_pseudonyms(
             f"The warehouse has rows that were made with the keys {strangers[0]}, which the ring lacks."
         )
     packed = _repack(conn, renew_encodings)
+    # Digests of the former tokens: of no use any more, and whoever has the former keys could try guesses on them.
+    conn.execute(text("delete from linkage.compared"))
     columns = pseudonym_columns(conn, agreement)
     # For sorting and joining; it ends with the transaction. A table has up to five columns, each a join of its own.
     conn.execute(text("set local work_mem = '64MB'"))
@@ -332,7 +334,7 @@ def clear_former_rows(conn: Connection, agreement: Agreement) -> None:
     ``conn`` is the owner's and in no transaction (AUTOCOMMIT). What the write-ahead log and backups hold stays there.
     """
     relations = {column.relation for column in pseudonym_columns(conn, agreement)}
-    for relation in sorted({*relations, ("linkage", "encoding")}):
+    for relation in sorted({*relations, ("linkage", "encoding"), ("linkage", "compared")}):
         _run(conn, sql.SQL("vacuum (full, analyze) {}").format(sql.Identifier(*relation)))
 
 

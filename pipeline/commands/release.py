@@ -16,13 +16,23 @@ def release() -> None:
 @click.option("--period", "periods", multiple=True, help="A period to report on; all where it is left out.")
 @click.option("--leave-out", multiple=True, help="A partner to leave out.")
 @click.option("--leave-out-reason", help="Why; it is published.")
-def prepare_release(periods: tuple[str, ...], leave_out: tuple[str, ...], leave_out_reason: str | None) -> None:
+@click.option("--compare-anew", is_flag=True, help="Compare all pairs of records again, and not only new ones.")
+def prepare_release(
+    periods: tuple[str, ...], leave_out: tuple[str, ...], leave_out_reason: str | None, compare_anew: bool
+) -> None:
     """Link, mark, measure and protect; print the page that a person approves."""
     from pipeline.release_steps import link_and_mark, measure
 
     settings = read_settings()
     run_id = f"manual-{datetime.now(UTC):%Y%m%dT%H%M%S}"
-    linked = link_and_mark(periods, settings, run_id, leave_out=leave_out, leave_out_reason=leave_out_reason)
+    linked = link_and_mark(
+        periods,
+        settings,
+        run_id,
+        leave_out=leave_out,
+        leave_out_reason=leave_out_reason,
+        compare_anew=compare_anew,
+    )
     draft = measure(linked["snapshot_id"], settings, linked=linked)
     click.echo(draft["approval_text"])
     click.echo(

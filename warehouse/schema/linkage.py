@@ -74,6 +74,17 @@ scored_pair = Table(
     comment="Pairs of records that may be one person, as the latest run scored them.",
 )
 
+compared = Table(
+    "compared",
+    metadata,
+    needed("part", Integer, "Number of the part, from 0.", primary_key=True, autoincrement=False),
+    needed("method", Text, "Name and version of the method that compared."),
+    needed("pairs", Integer, "How many pairs are in it."),
+    needed("content", LargeBinary, "Parquet: digests of two records' tokens, and a code for each comparison."),
+    schema=_SCHEMA,
+    comment="What the latest run compared, so that the next compares only what is new. Names no record.",
+)
+
 run = Table(
     "run",
     metadata,

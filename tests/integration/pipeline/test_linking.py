@@ -7,17 +7,18 @@ from typing import Any
 
 import polars as pl
 import pytest
+from sqlalchemy import text
 
 from linkage.classes import ClassModel
 from linkage.comparisons import token_schema
 from linkage.review import describe_pairs
 from linkage.vectors import Engine, duckdb_engine
-from pipeline.linking import link_snapshot
+from pipeline.linking import METHOD, link_snapshot
 from protocol.model import Agreement
 from tests.integration.warehouse.conftest import Pool, pseudonym
 from tests.unit.linkage.conftest import KEY_RING, MARGARET, Records, encode
-from warehouse.linkage_store import read_encodings, read_membership, read_run, read_scored_pairs
-from warehouse.loading import load_submission
+from warehouse.linkage_store import read_compared, read_encodings, read_membership, read_run, read_scored_pairs
+from warehouse.loading import erase_submission, load_submission
 from warehouse.plan import apply_plan, plan_columns, record_agreement
 from warehouse.snapshot import take_snapshot
 
@@ -58,12 +59,23 @@ class Warehouse(Pool):
         )
         return Records(own(found.match_keys), encodings, own(found.records))
 
-    def link(self, run_id: str, *periods: str) -> Mapping[str, Any]:
+    def link(
+        self, run_id: str, *periods: str, compare_anew: bool = False, engine: Engine | None = None
+    ) -> Mapping[str, Any]:
         """Link everything of the periods; returns the parameters of the run."""
         with self.database.pipeline.begin() as conn:
             snapshot = take_snapshot(conn, periods or ("2026-Q2", "2026-Q3"), None, NOW)
-            engine = self.engine or duckdb_engine()
-            link_snapshot(conn, snapshot, snapshot, self.agreement, run_id, KEY_RING, NOW, engine)
+            link_snapshot(
+                conn,
+                snapshot,
+                snapshot,
+                self.agreement,
+                run_id,
+                KEY_RING,
+                NOW,
+                engine or self.engine or duckdb_engine(),
+                compare_anew=compare_anew,
+            )
             run = read_run(conn, run_id)
         assert run is not None
         self.counts = run.counts
@@ -234,3 +246,90 @@ def test_records_that_nobody_encoded_are_persons_of_their_own_and_fix_no_model(w
         warehouse.take_in(partner, "2026-Q3", {client: MARGARET})
     assert warehouse.link("run 2")["fitted_on"] == 2
     assert len(warehouse.persons()) == 1
+
+
+# --- only what is new is compared -------------------------------------------------------------------------------------
+
+
+def test_a_second_run_compares_only_pairs_with_something_new_and_finds_the_persons_of_a_full_one(
+    warehouse: Warehouse,
+) -> None:
+    warehouse.take_in(ONE, "2026-Q2", crowd(0, 30))
+    warehouse.take_in(OTHER, "2026-Q2", crowd(10, 40))
+    assert warehouse.link("run 1")["incremental"] is False
+    first = warehouse.counts
+    assert first["compared"] == first["pairs"] >= 20
+    # Most of the next extract says what the one before did; one client has moved, and three are new.
+    moved = {"p005": crowd(5, 6)["p005"] | {"postcode": "BS8 1TH"}}
+    warehouse.take_in(ONE, "2026-Q3", crowd(0, 33) | moved)
+    assert warehouse.link("run 2")["incremental"] is True
+    second, persons = warehouse.counts, warehouse.persons()
+    assert second["pairs"] > first["pairs"]
+    assert 3 <= second["compared"] <= 6
+    assert warehouse.link("run 3", compare_anew=True)["incremental"] is False
+    assert warehouse.counts["compared"] == warehouse.counts["pairs"] == second["pairs"]
+    assert warehouse.persons() == persons
+    assert (warehouse.counts["merged"], warehouse.counts["split"], warehouse.counts["created"]) == (0, 0, 0)
+    assert len(persons) == 40
+
+
+def test_records_that_go_and_come_back_are_the_persons_that_they_were(warehouse: Warehouse) -> None:
+    warehouse.take_in(ONE, "2026-Q2", crowd(0, 20))
+    warehouse.take_in(OTHER, "2026-Q2", crowd(0, 20))
+    warehouse.link("run 1")
+    persons = warehouse.persons()
+    warehouse.take_in(ONE, "2026-Q2", crowd(0, 5))
+    warehouse.link("run 2")
+    warehouse.take_in(ONE, "2026-Q2", crowd(0, 20))
+    warehouse.link("run 3")
+    assert warehouse.persons() == persons
+    assert warehouse.counts["split"] == 0
+
+
+def test_a_run_that_dies_while_it_compares_leaves_what_was_compared_before_and_is_repeated(
+    warehouse: Warehouse,
+) -> None:
+    warehouse.take_in(ONE, "2026-Q2", crowd(0, 20))
+    warehouse.take_in(OTHER, "2026-Q2", crowd(0, 20))
+    warehouse.link("run 1")
+    before = compared(warehouse)
+    warehouse.take_in("riverside_nhs", "2026-Q2", crowd(0, 10))
+
+    def dying(records: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
+        duckdb_engine()(records, pairs)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        warehouse.link("run 2", engine=dying)
+    assert compared(warehouse).equals(before)
+    warehouse.link("run 2")
+    assert 0 < warehouse.counts["compared"] < warehouse.counts["pairs"]
+    assert len(warehouse.persons()) == 20
+
+
+def test_after_an_erasure_nothing_that_was_compared_is_left(warehouse: Warehouse) -> None:
+    warehouse.take_in(ONE, "2026-Q2", crowd(0, 5))
+    warehouse.take_in(OTHER, "2026-Q2", crowd(0, 5))
+    warehouse.link("run 1")
+    assert compared(warehouse).height >= 5
+    with warehouse.database.pipeline.begin() as conn:
+        erase_submission(conn, warehouse.sent[-1].submission_id, actor="officer", reason="asked for")
+        assert conn.scalar(text("select count(*) from linkage.compared")) == 0
+    assert warehouse.link("run 2")["incremental"] is False
+
+
+def test_what_another_method_compared_is_not_taken_over(warehouse: Warehouse) -> None:
+    warehouse.take_in(ONE, "2026-Q2", crowd(0, 5))
+    warehouse.take_in(OTHER, "2026-Q2", crowd(0, 5))
+    warehouse.link("run 1")
+    with warehouse.database.pipeline.begin() as conn:
+        conn.execute(text("update linkage.compared set method = 'tokens/1'"))
+    assert warehouse.link("run 2")["incremental"] is False
+    assert compared(warehouse).height >= 5
+
+
+def compared(warehouse: Warehouse) -> pl.DataFrame:
+    with warehouse.database.pipeline.connect() as conn:
+        found = read_compared(conn, METHOD)
+    assert found is not None
+    return found

@@ -92,13 +92,14 @@ def structure(world: World) -> dict[str, Any]:
     }
 
 
-OF_A_ROTATION = ("governance.key_change", "governance.audit_event", "linkage.run")
+OF_A_ROTATION = ("governance.key_change", "governance.audit_event", "linkage.run", "linkage.compared")
 
 
 def test_a_rotation_renews_everything_and_changes_nobody(published: World, copy_of: Copy) -> None:
     world = copy_of(published)
     before, values = structure(world), stored(world)
     assert len(values) > 10_000
+    assert world.query("select count(*) from linkage.compared") != [(0,)]
     keys = open_keys(world.settings, now=NOW)
 
     done = rotate(world)
@@ -108,6 +109,7 @@ def test_a_rotation_renews_everything_and_changes_nobody(published: World, copy_
     assert len(now) == len(values)
     assert not now & values
     assert structure(world) == before
+    assert world.query("select count(*) from linkage.compared") == [(0,)]
     assert {key for (key,) in world.query("select distinct key_id from governance.submission")} == {done.after}
     # Not a copy of a former value is left in any cell of any table.
     everything = " ".join(

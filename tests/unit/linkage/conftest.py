@@ -9,6 +9,7 @@ import pytest
 
 from linkage.candidates import KEY_FRAME
 from linkage.classes import reference_model
+from linkage.incremental import COMPARED
 from linkage.scoring import Scored
 from protocol.model import IdentifierRole
 from pseudonymise.encoding import encode_persons
@@ -103,6 +104,8 @@ def make_scored(
         pairs=pl.DataFrame(rows, schema=schema, orient="row").with_columns(**columns),
         model=reference_model(),
         threshold=threshold,
+        compared=pl.DataFrame(schema=COMPARED),
+        compared_anew=len(pairs),
     )
 
 

@@ -53,6 +53,20 @@ def test_one_person_at_two_partners_scores_high_and_namesakes_low() -> None:
     assert found.get(("a1", "c1"), (0.0, None))[0] < 0.1
 
 
+def test_a_person_under_a_former_or_another_name_is_found_at_another_partner_and_in_the_same_file() -> None:
+    unnamed = PLAIN | {"surname": None}
+    people = {
+        "a1": unnamed | {"surname": "Thornbury née Ellwood"},
+        "a2": unnamed | {"surname": "Ellwood"},
+        "b1": unnamed | {"surname": "Ellwood"},
+        "b2": unnamed | {"surname": "Thornbury aka Okafor"},
+    }
+    found = told(score(people))
+    for pair in (("a1", "a2"), ("a1", "b1"), ("a1", "b2")):
+        assert found[pair][0] > 0.9, pair
+        assert found[pair][1] is None
+
+
 def test_two_nhs_numbers_or_two_shared_numbers_are_two_people_whatever_else_agrees() -> None:
     everything = {"nhs_number": None, "shared_person_number": None}
     base = MARGARET | everything
