@@ -55,7 +55,7 @@ check: install ## Lint, format, types, import rules, the agreements' locks
 
 .PHONY: test
 test: install ## All tests that need only what pip installs (under 10 minutes)
-	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not browser and not contract_tools and not spark"
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not browser and not contract_tools and not spark"
 
 .PHONY: test-full
 test-full: install ## The tests that need system packages besides (installs Chromium, Java and PySpark; no skip allowed)

@@ -119,6 +119,15 @@ def _superuser(server: EmbeddedServer) -> "psycopg.Connection[tuple[object, ...]
     return psycopg.connect(server.url(SUPERUSER, "postgres", driver="postgresql"), autocommit=True)
 
 
+QUICK = ("spec", "unit")
+"""Folders of tests that take a moment each."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that start whole systems first, so that no core is left with the longest of them at the end."""
+    items.sort(key=lambda item: item.path.relative_to(Path(__file__).parent).parts[0] in QUICK)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """With ``LINKARMS_NO_SKIPS`` every skipped test is told as a failure of the run."""
     if os.environ.get("LINKARMS_NO_SKIPS") and (skipped := terminalreporter.stats.get("skipped")):
