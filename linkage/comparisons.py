@@ -83,7 +83,7 @@ def _name(name: str, other: str) -> Comparison:
                     f" {_alike(name, 'postcode', least)})",
                     words,
                 )
-                for least, words in ((0.75, f"{name} much alike"), (0.55, f"{name} somewhat alike"))
+                for least, words in ((0.7, f"{name} much alike"), (0.5, f"{name} somewhat alike"))
             ),
             Level("", name, agrees=False),
         ),

@@ -17,12 +17,18 @@ to person (the date of birth, the postcode, half of the date and the other name'
 initial. So a name has thousands of unrelated tokens, and counting them says next to nothing. The price is that two
 names can be compared only where a salt agrees.
 
+**Nor does a name's length show.** Every filter sets :data:`FILTER_WEIGHT` of its bits, and every value has as many near
+tokens as its set says: long names are cut, and what short ones lack are fillers that only the same value under the same
+salt shares. Lists are sorted after the last key, so that their order is that of numbers which nobody can turn back. How
+many forms a name has (a second forename, a double surname) does show.
+
 **How a token is made.** With K1 each distinct salt and each distinct value is hashed once (HMAC-SHA-256, 128 bits); a
 token's *inner block* is AES-256 under a subkey of K1 of the exclusive or of the two. Whoever lacks K1 has only outputs
 of a pseudo-random permutation; thousands of people's tokens cost a few hashes and not hundreds of thousands. With K2
 the custodian encrypts the block again and keeps 64 bits, which nobody can turn back, with K2 or without; or folds it
 into a filter. Where there are more outer keys (a rotation adds one) each is applied to what the one before left: a
-token's 64 bits are padded by zeros, a filter's bits are permuted.
+token's 64 bits are padded by zeros, a filter's bits are permuted. The published vectors (``pseudonymise/vectors``) are
+worked out anew, person by person, by ``tests/spec/vectors/test_encoding.py``.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -42,6 +48,7 @@ from pseudonymise.tokens import compose, derive_inner, frame_text
 
 Blocks = npt.NDArray[np.uint64]
 """Blocks of 128 bits: one row each, two columns."""
+Places = npt.NDArray[np.int64]
 
 PURPOSE = "encoding"
 BLOCK = "block"
@@ -49,8 +56,10 @@ BLOCK = "block"
 
 FILTER_BITS = 128
 """Bits of a Bloom filter."""
-FILTER_HASHES = 5
-"""Bits that one pair of letters sets. A name of seven letters sets about 34 of the 128."""
+FILTER_WEIGHT = 32
+"""Bits that every filter sets, whatever the name. Those of strangers have a quarter of them in common."""
+NEAR_LETTERS = 11
+"""Letters of a name from which near tokens are made; later ones are cut. One surname in 200 is longer."""
 
 _BATCH = 100_000
 """Persons encoded at a time: bounds memory at about 300 MB whatever the size of the extract."""
@@ -67,6 +76,9 @@ class TokenSet:
     """Each a list of columns that are hashed together as one salt. The empty one is no salt."""
     variants: str = "itself"
     """What is made of a value: ``itself``, ``deletions``, ``masks`` or ``letter_pairs``."""
+    each: int = 1
+    """How many tokens every value has under every salt. Letter pairs, which end in a filter, have as many as there
+    are."""
     domain: str = ""
     """Sets of one domain have equal tokens for equal values and salts; its own name where empty."""
 
@@ -93,23 +105,23 @@ TOKEN_SETS: tuple[TokenSet, ...] = (
     TokenSet(
         "surname_part_date", _SURNAMES, (("birth_year", "initial"), ("birth_month_day", "initial")), domain="name"
     ),
-    TokenSet("forename_near", ("forename",), _WHOLE, "deletions", domain="name near"),
-    TokenSet("surname_near", ("surname",), _WHOLE, "deletions", domain="name near"),
+    TokenSet("forename_near", ("forename",), _WHOLE, "deletions", NEAR_LETTERS + 1, domain="name near"),
+    TokenSet("surname_near", ("surname",), _WHOLE, "deletions", NEAR_LETTERS + 1, domain="name near"),
     TokenSet("forename_filter_date", ("forename",), (("date_of_birth",),), "letter_pairs", domain="name filter"),
     TokenSet("surname_filter_date", ("surname",), (("date_of_birth",),), "letter_pairs", domain="name filter"),
     TokenSet("forename_filter_postcode", ("forename",), (("postcode",),), "letter_pairs", domain="name filter"),
     TokenSet("surname_filter_postcode", ("surname",), (("postcode",),), "letter_pairs", domain="name filter"),
     TokenSet("date_of_birth", ("date_of_birth",), (*_INITIALS, ("postcode_sector",))),
     TokenSet("date_of_birth_swapped", ("date_of_birth_sorted",), _INITIALS),
-    TokenSet("date_of_birth_near", ("date_of_birth",), _INITIALS, "masks"),
+    TokenSet("date_of_birth_near", ("date_of_birth",), _INITIALS, "masks", 8),
     TokenSet("postcode", ("postcode",), (*_INITIALS, ("date_of_birth",))),
-    TokenSet("postcode_near", ("postcode",), _INITIALS, "masks"),
+    TokenSet("postcode_near", ("postcode",), _INITIALS, "masks", 7),
     TokenSet("postcode_sector", ("postcode_sector",), (("date_of_birth",), ("forename_family",), ("surname",))),
     TokenSet("phone", ("phone",), ((),)),
     TokenSet("email", ("email",), ((),)),
     TokenSet("nhs_number", ("nhs_number",), ((),)),
     TokenSet("ni_number", ("ni_number",), ((),)),
-    TokenSet("ni_number_near", ("ni_number",), ((),), "masks"),
+    TokenSet("ni_number_near", ("ni_number",), ((),), "masks", 8),
     TokenSet("shared_person_number", ("shared_person_number",), ((),)),
 )
 """Everything that the encoding holds. A list so that it can be read, and checked against what is stored."""
@@ -154,13 +166,17 @@ def encode_persons(normal: pl.DataFrame, person_ref: pl.Series, key_ring: KeyRin
 def encode_inner(normal: pl.DataFrame, person_ref: pl.Series, key_ring: InnerKeys) -> pl.DataFrame:
     """The inner layer alone, as a partner makes it at its own site: columns of :func:`inner_schema`.
 
-    Everybody who holds K1 can guess what is in it, so it travels and rests sealed.
+    Everybody who holds K1 can guess what is in it, so it travels and rests sealed. Its blocks are in the order of their
+    own bytes; of a name's letter pairs there are as many as it has.
     """
     _check(normal, person_ref)
     frames = [pl.DataFrame(schema=inner_schema())]
     for rows, refs in _batches(normal, person_ref):
         inner = _Inner(rows, key_ring)
-        made = [list_of_blocks(tokens.name, *inner.blocks(tokens)) for tokens in TOKEN_SETS]
+        made = []
+        for tokens in TOKEN_SETS:
+            counts, blocks = inner.blocks(tokens)
+            made.append(list_of_blocks(tokens.name, counts, blocks[_order_in_rows(counts, blocks)]))
         frames.append(pl.DataFrame([refs.alias("person_ref"), *made]))
     return pl.concat(frames)
 
@@ -188,11 +204,10 @@ def encode_further(encodings: pl.DataFrame, added_keys: tuple[str, ...]) -> pl.D
         if tokens.is_filter:
             halves = [encodings[f"{tokens.name}_{half}"] for half in ("low", "high")]
             there = halves[0].is_not_null().to_numpy()
-            packed = np.stack([half.fill_null(0).to_numpy() for half in halves], axis=1).astype("<i8")
-            bits = np.unpackbits(packed.view(np.uint8), axis=1, bitorder="little").astype(np.bool_)
+            filters = np.stack([half.fill_null(0).to_numpy() for half in halves], axis=1).astype("<i8").view("<u8")
             for layer in layers:
-                bits = layer.permute(bits)
-            columns += _filter_columns(tokens.name, bits, there)
+                filters = layer.permute(filters)
+            columns += _filter_columns(tokens.name, filters, there)
         else:
             lists = encodings[tokens.name]
             counts = lists.list.len().fill_null(0).cast(pl.Int64).to_numpy()
@@ -220,10 +235,11 @@ def _batches(normal: pl.DataFrame, person_ref: pl.Series) -> Iterator[tuple[pl.D
 @dataclass(frozen=True)
 class _Coded:
     """A column as places in a list of distinct things: ``place`` of each row (-1 where it is null), and for each thing
-    the ``starts`` of its variants' blocks in ``blocks``."""
+    where its variants' blocks begin in ``blocks``, and how many it has."""
 
-    place: npt.NDArray[np.int64]
-    starts: npt.NDArray[np.int64]
+    place: Places
+    starts: Places
+    counts: Places
     blocks: Blocks
 
 
@@ -238,39 +254,37 @@ class _Inner:
         self._values: dict[tuple[str, str, str], _Coded] = {}
         self._salts: dict[tuple[str, ...], _Coded] = {}
 
-    def blocks(self, tokens: TokenSet) -> tuple[npt.NDArray[np.int64], Blocks]:
-        """How many blocks each row has, and the blocks, row by row, each row's distinct and sorted."""
-        n = self._rows.height
-        rows, blocks = [np.empty(0, dtype=np.int64)], [np.empty((0, 2), dtype=np.uint64)]
-        for column in tokens.values:
-            value = self._value(tokens.domain or tokens.name, tokens.variants, column)
-            for columns in tokens.salts:
-                salt = self._salt(columns)
-                both = np.flatnonzero((value.place >= 0) & (salt.place >= 0))
-                place = value.place[both]
-                counts = value.starts[place + 1] - value.starts[place]
-                row = np.repeat(both, counts)
-                within = np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts)
-                mixed = value.blocks[np.repeat(value.starts[place], counts) + within] ^ salt.blocks[salt.place[row]]
-                rows.append(row)
-                blocks.append(self._encrypt(mixed))
-        return _distinct_by_row(np.concatenate(rows), np.concatenate(blocks), n)
+    def blocks(self, tokens: TokenSet) -> tuple[Places, Blocks]:
+        """How many blocks each row has, and the blocks, row by row, each row's distinct; in no order to rely on."""
+        values = [self._value(tokens, column) for column in tokens.values]
+        salts = [self._salt(columns) for columns in tokens.salts]
+        both = _first_of_their_kind(values)[:, :, None] & _first_of_their_kind(salts)[:, None, :]
+        row, which_value, which_salt = np.nonzero(both)
+        starts, counts, variants = _joined(values, row, which_value)
+        salted, _, of_salts = _joined(salts, row, which_salt)
+        if tokens.each == 1 and not tokens.is_filter:
+            mixed = variants[starts] ^ of_salts[salted]
+        else:
+            within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+            mixed = variants[np.repeat(starts, counts) + within] ^ of_salts[np.repeat(salted, counts)]
+        in_rows = np.bincount(row, weights=counts, minlength=self._rows.height).astype(np.int64)
+        return in_rows, _apply(self._cipher, mixed)
 
-    def _encrypt(self, blocks: Blocks) -> Blocks:
-        return _apply(self._cipher, blocks)
-
-    def _value(self, domain: str, variants: str, column: str) -> _Coded:
-        key = (domain, variants, column)
+    def _value(self, tokens: TokenSet, column: str) -> _Coded:
+        domain = tokens.domain or tokens.name
+        key = (domain, tokens.variants, column)
         if key not in self._values:
             cells = self._rows[column]
             distinct = cells.drop_nulls().unique()
-            made = [_VARIANTS[variants](text) for text in distinct]
-            starts = np.concatenate([[0], np.cumsum([len(texts) for texts in made], dtype=np.int64)]).astype(np.int64)
+            made = [_make_variants(text, tokens) for text in distinct]
+            counts = np.array([len(texts) for texts in made], dtype=np.int64)
             flat = pl.Series("value", [text for texts in made for text in texts], dtype=pl.String)
             once = flat.unique()
             message = compose([frame_text(pl.lit(domain)), frame_text(pl.col("value"))])
             hashed = _hash(once.to_frame().select(message).to_series(), self._value_key)
-            self._values[key] = _Coded(_places(cells, distinct), starts, hashed[_places(flat, once)])
+            self._values[key] = _Coded(
+                _places(cells, distinct), np.cumsum(counts) - counts, counts, hashed[_places(flat, once)]
+            )
         return self._values[key]
 
     def _salt(self, columns: tuple[str, ...]) -> _Coded:
@@ -281,9 +295,41 @@ class _Inner:
             else:
                 cells = pl.repeat("none", self._rows.height, eager=True)
             distinct = cells.drop_nulls().unique()
-            hashed = _hash(distinct, self._salt_key)
-            self._salts[columns] = _Coded(_places(cells, distinct), np.arange(len(distinct) + 1), hashed)
+            self._salts[columns] = _Coded(
+                _places(cells, distinct),
+                np.arange(len(distinct)),
+                np.ones(len(distinct), dtype=np.int64),
+                _hash(distinct, self._salt_key),
+            )
         return self._salts[columns]
+
+
+def _first_of_their_kind(columns: Sequence[_Coded]) -> npt.NDArray[np.bool_]:
+    """A row for each row, and for each column whether it has a thing there that no earlier column has."""
+    there = np.stack([column.place >= 0 for column in columns], axis=1)
+    if len(columns) > 1:
+        # Things of different columns are the same where their first blocks are: those are hashes.
+        firsts = [np.concatenate([column.blocks[column.starts], np.zeros((1, 2), np.uint64)]) for column in columns]
+        seen = np.stack([first[column.place] for first, column in zip(firsts, columns, strict=True)], axis=1)
+        for number in range(1, len(columns)):
+            same = (seen[:, :number] == seen[:, number : number + 1]).all(axis=2) & there[:, :number]
+            there[:, number] &= ~same.any(axis=1)
+    return there
+
+
+def _joined(columns: Sequence[_Coded], row: Places, which: Places) -> tuple[Places, Places, Blocks]:
+    """Of the things in some rows of some columns: where their blocks begin in the last part of the answer, which is the
+    blocks of all columns, and how many they have."""
+    places = np.stack([column.place for column in columns], axis=1)[row, which]
+    things = np.cumsum([0, *(len(column.starts) for column in columns[:-1])])
+    blocks = np.cumsum([0, *(len(column.blocks) for column in columns[:-1])])
+    starts = np.concatenate([column.starts + first for column, first in zip(columns, blocks, strict=True)])
+    place = places + things[which]
+    return (
+        starts[place],
+        np.concatenate([column.counts for column in columns])[place],
+        np.concatenate([column.blocks for column in columns]),
+    )
 
 
 def _hash(messages: pl.Series, key: str) -> Blocks:
@@ -292,7 +338,7 @@ def _hash(messages: pl.Series, key: str) -> Blocks:
     return np.frombuffer(b"".join(halves), dtype="<u8").reshape(-1, 2)
 
 
-def _places(cells: pl.Series, distinct: pl.Series) -> npt.NDArray[np.int64]:
+def _places(cells: pl.Series, distinct: pl.Series) -> Places:
     """The place of each cell in ``distinct``; -1 where it is null."""
     looked_up = (
         cells.alias("value")
@@ -302,24 +348,14 @@ def _places(cells: pl.Series, distinct: pl.Series) -> npt.NDArray[np.int64]:
     return looked_up["place"].cast(pl.Int64).fill_null(-1).to_numpy()
 
 
-def _distinct_by_row(rows: npt.NDArray[np.int64], blocks: Blocks, height: int) -> tuple[npt.NDArray[np.int64], Blocks]:
-    """Blocks by row, each once, in an order that says nothing of where they come from."""
-    # One sort of one number: the row, and of the block as many bits as there is room for.
-    room = np.uint64(64 - max(1, int(height).bit_length()))
-    order = np.argsort((rows.astype(np.uint64) << room) | (blocks[:, 0] >> (np.uint64(64) - room)))
-    rows, blocks = rows[order], blocks[order]
-    new = np.ones(len(rows), dtype=np.bool_)
-    new[1:] = (rows[1:] != rows[:-1]) | (blocks[1:] != blocks[:-1]).any(axis=1)
-    return np.bincount(rows[new], minlength=height).astype(np.int64), blocks[new]
-
-
 def _itself(text: str) -> tuple[str, ...]:
     return (text,)
 
 
 def _deletions(text: str) -> tuple[str, ...]:
-    """The text, and the text with each letter left out. Two texts within one inserted, lost or changed letter, or two
-    neighbours exchanged, share one."""
+    """The text, and the text with each letter left out; all but the first :data:`NEAR_LETTERS` letters are cut before.
+    Two texts within one inserted, lost or changed letter, or two neighbours exchanged, share one."""
+    text = text[:NEAR_LETTERS]
     return tuple(dict.fromkeys([text, *(text[:place] + text[place + 1 :] for place in range(len(text)))]))
 
 
@@ -342,6 +378,15 @@ _VARIANTS: dict[str, Callable[[str], tuple[str, ...]]] = {
 }
 
 
+def _make_variants(text: str, tokens: TokenSet) -> tuple[str, ...]:
+    """What is hashed of a value: as many texts as the set says, unless they end in a filter."""
+    made = _VARIANTS[tokens.variants](text)
+    if tokens.is_filter:
+        return made
+    # Fillers: no normal value has the sign, so that nothing else is ever equal to one.
+    return (*made[: tokens.each], *(f"{text}#{number}" for number in range(tokens.each - len(made))))
+
+
 # --- the outer layer --------------------------------------------------------------------------------------------------
 
 
@@ -353,18 +398,64 @@ class _Outer:
         self._first = _cipher(keys[0])
         self._later = [_Later(key) for key in keys[1:]]
 
-    def close(self, tokens: TokenSet, counts: npt.NDArray[np.int64], blocks: Blocks) -> list[pl.Series]:
+    def close(self, tokens: TokenSet, counts: Places, blocks: Blocks) -> list[pl.Series]:
         """The columns of a set from its rows' inner blocks."""
         closed = _apply(self._first, blocks)
         if tokens.is_filter:
-            bits = _fold(closed, counts)
+            filters = self._fold(closed, counts)
             for later in self._later:
-                bits = later.permute(bits)
-            return _filter_columns(tokens.name, bits, counts > 0)
+                filters = later.permute(filters)
+            return _filter_columns(tokens.name, filters, counts > 0)
         values = np.ascontiguousarray(closed[:, 0]).view(np.int64)
         for later in self._later:
             values = later.close(values)
         return [_list_of_tokens(tokens.name, counts, values)]
+
+    def _fold(self, blocks: Blocks, counts: Places) -> Blocks:
+        """Filters of equal weight, as blocks: the bits that the bytes of a row's blocks name, until
+        :data:`FILTER_WEIGHT` different ones are set.
+
+        It goes by rounds: the first byte of each block, in the order of :func:`_order_in_rows`, then the second, and so
+        on, so that every pair of letters gives about as many bits, and in two filters that both have it mostly the same
+        ones. After sixteen rounds (names of one or two letters) every block is encrypted again.
+        """
+        filters = np.zeros((len(counts), 2), dtype=np.uint64)
+        blocks = blocks[_order_in_rows(counts, blocks)]
+        starts, rows = np.cumsum(counts) - counts, np.flatnonzero(counts)
+        while len(rows):
+            filters[rows], full = _set_bits(filters[rows], blocks, starts[rows], counts[rows])
+            rows = rows[~full]
+            if len(rows):
+                blocks = _apply(self._first, blocks)
+        return filters
+
+
+def _set_bits(filters: Blocks, blocks: Blocks, starts: Places, counts: Places) -> tuple[Blocks, npt.NDArray[np.bool_]]:
+    """Filters after sixteen rounds over the blocks, or when they were full; and which of them are. All go in step."""
+    flat = np.ascontiguousarray(blocks).view(np.uint8).reshape(-1)
+    done, full = filters.copy(), np.zeros(len(filters), dtype=np.bool_)
+    least = min(counts.min() * 16, FILTER_WEIGHT - np.bitwise_count(filters).sum(axis=1).max())
+    rows, low, high = np.arange(len(filters)), filters[:, 0].copy(), filters[:, 1].copy()
+    # The byte that each is at goes from block to block, and behind the last block to the first one's next byte.
+    at, ends, sizes = starts * 16, (starts + counts) * 16, counts * 16
+    step = 0
+    while len(rows):
+        byte = flat[at]
+        bit = np.uint64(1) << (byte & 63).astype(np.uint64)
+        upper = (byte & 64).astype(np.bool_)
+        low |= np.where(upper, np.uint64(0), bit)
+        high |= np.where(upper, bit, np.uint64(0))
+        at += 16
+        at -= np.where(at >= ends, sizes - 1, 0)
+        step += 1
+        if step < least:
+            continue
+        enough = np.bitwise_count(low) + np.bitwise_count(high) == FILTER_WEIGHT
+        ended = enough | (sizes == step)
+        if ended.any():
+            done[rows[ended], 0], done[rows[ended], 1], full[rows[enough]] = low[ended], high[ended], True
+            rows, low, high, at, ends, sizes = (each[~ended] for each in (rows, low, high, at, ends, sizes))
+    return done, full
 
 
 class _Later:
@@ -380,24 +471,16 @@ class _Later:
         padded = np.stack([tokens.view(np.uint64), np.zeros(len(tokens), dtype=np.uint64)], axis=1)
         return np.ascontiguousarray(_apply(self._cipher, padded)[:, 0]).view(np.int64)
 
-    def permute(self, bits: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-        return bits[:, self._order]
+    def permute(self, filters: Blocks) -> Blocks:
+        packed = np.ascontiguousarray(filters).astype("<u8").view(np.uint8)
+        bits = np.unpackbits(packed, axis=1, bitorder="little")[:, self._order]
+        return np.ascontiguousarray(np.packbits(bits, axis=1, bitorder="little")).view("<u8")
 
 
-def _fold(blocks: Blocks, counts: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-    """Filters as rows of bits: each block sets the bits that its first bytes name."""
-    rows = np.repeat(np.arange(len(counts)), counts)
-    places = blocks.view(np.uint8).reshape(-1, 16)[:, :FILTER_HASHES] % FILTER_BITS
-    bits = np.zeros((len(counts), FILTER_BITS), dtype=np.bool_)
-    bits[rows[:, None], places] = True
-    return bits
-
-
-def _filter_columns(name: str, bits: npt.NDArray[np.bool_], there: npt.NDArray[np.bool_]) -> list[pl.Series]:
-    halves = np.ascontiguousarray(np.packbits(bits, axis=1, bitorder="little")).view("<i8")
+def _filter_columns(name: str, filters: Blocks, there: npt.NDArray[np.bool_]) -> list[pl.Series]:
     made = []
     for half, place in (("low", 0), ("high", 1)):
-        column = pl.Series(f"{name}_{half}", np.ascontiguousarray(halves[:, place]))
+        column = pl.Series(f"{name}_{half}", np.ascontiguousarray(filters[:, place]).view(np.int64))
         made.append(column.to_frame().select(pl.when(pl.Series(there)).then(pl.first())).to_series())
     return made
 
@@ -416,7 +499,24 @@ def _apply(cipher: Cipher[modes.ECB], blocks: Blocks) -> Blocks:
     return np.frombuffer(raw, dtype="<u8").reshape(-1, 2)
 
 
-def _offsets(counts: npt.NDArray[np.int64]) -> pa.Array:
+def _rows_by_count(counts: Places) -> Iterator[Places]:
+    """Where the things of each row are that has more than one, as a matrix for each number of things: so rows are
+    sorted by axis, and a long one makes no other longer."""
+    starts = np.cumsum(counts) - counts
+    for count in np.unique(counts):
+        if count > 1:
+            yield starts[counts == count, None] + np.arange(count)
+
+
+def _order_in_rows(counts: Places, blocks: Blocks) -> Places:
+    """The order that sorts each row's blocks by the number that their first eight bytes are, little-endian."""
+    order = np.arange(len(blocks))
+    for places in _rows_by_count(counts):
+        order[places] = np.take_along_axis(places, np.argsort(blocks[:, 0][places], axis=1), axis=1)
+    return order
+
+
+def _offsets(counts: Places) -> pa.Array:
     return pa.array(np.concatenate([[0], np.cumsum(counts)]).astype(np.int64))
 
 
@@ -425,18 +525,23 @@ def _null_where_empty(name: str, lists: pa.Array) -> pl.Series:
     return column.to_frame().select(pl.when(pl.first().list.len() > 0).then(pl.first())).to_series()
 
 
-def _list_of_tokens(name: str, counts: npt.NDArray[np.int64], tokens: npt.NDArray[np.int64]) -> pl.Series:
+def _list_of_tokens(name: str, counts: Places, tokens: npt.NDArray[np.int64]) -> pl.Series:
+    """A column of lists of tokens from those of all rows one after the other, each list sorted: their order would
+    tell else which of them were made of what."""
+    tokens = tokens.copy()
+    for places in _rows_by_count(counts):
+        tokens[places] = np.sort(tokens[places], axis=1)
     return _null_where_empty(name, pa.LargeListArray.from_arrays(_offsets(counts), pa.array(tokens)))
 
 
-def list_of_blocks(name: str, counts: npt.NDArray[np.int64], blocks: Blocks) -> pl.Series:
+def list_of_blocks(name: str, counts: Places, blocks: Blocks) -> pl.Series:
     """A column of lists of 16 bytes, row by row; null where a row has none."""
     raw = pa.py_buffer(np.ascontiguousarray(blocks).tobytes())
     values = pa.FixedSizeBinaryArray.from_buffers(pa.binary(16), len(blocks), [None, raw]).cast(pa.large_binary())
     return _null_where_empty(name, pa.LargeListArray.from_arrays(_offsets(counts), values))
 
 
-def flat_blocks(lists: pl.Series) -> tuple[npt.NDArray[np.int64], Blocks]:
+def flat_blocks(lists: pl.Series) -> tuple[Places, Blocks]:
     """How many blocks each row of such a column has, and the blocks. Raises DefectFound where one has not 16 bytes."""
     counts = lists.list.len().fill_null(0).cast(pl.Int64).to_numpy()
     flat = lists.drop_nulls().explode().drop_nulls()

@@ -24,7 +24,7 @@ from pseudonymise.keys import KeyRing
 from pseudonymise.match_keys import build_match_keys
 from pseudonymise.normalise import normalise
 
-PEOPLE, SEED, BEGINNINGS = 60_000, 11, 5
+PEOPLE, SEED, BEGINNINGS = 60_000, 11, 16
 SELDOM_TWICE = (0.97, 0.03)
 KINDS = (False,) * 6 + (True,) * 3
 """Six kinds of pairs that are two people and three of pairs that are one: with more, the fit gains nothing that holds

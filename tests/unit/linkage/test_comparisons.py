@@ -124,7 +124,7 @@ def test_day_and_month_that_were_exchanged_are_told_as_such() -> None:
 
 
 def test_long_names_are_not_alike_where_no_salt_shows_it() -> None:
-    """Their filters are so full that any two have more than half of their bits in common."""
+    """Any two filters have some bits in common: likeness is asked only where a salt shows that it can be told."""
     one = MARGARET | {"forename": "Wolfeschlegelsteinhausbergerdorff"}
     other = MARGARET | {"forename": "Quintapyxvumotkazijonyrelhudcewab", **OTHER_BIRTH, **OTHER_PLACE}
     (code,) = compare(encode({"a1": one, "b1": other}))["forename"]
