@@ -69,11 +69,12 @@ linkage-peers: install ## Set up the environment of linkage's peers (clkhash and
 	@$(BIN)/python -m benchmarks.linkage.environment
 
 .PHONY: bench
-bench: install ## Benchmarks: linkage beside its peers, new records alone; checking beside two others; encoding
+bench: install ## Benchmarks: linkage beside its peers, new records alone; checking beside two others; encoding; attacks (hours)
 	@$(BIN)/python -m benchmarks.linkage
 	@$(BIN)/python -m benchmarks.incremental
 	@$(BIN)/python -m benchmarks.checking
 	@$(BIN)/python -m benchmarks.encoding
+	@$(BIN)/python -m benchmarks.attacks --whole
 
 .PHONY: lock
 lock: install ## Renew requirements/ from pyproject.toml

@@ -5,7 +5,8 @@ name, a mixed-up date) leaves some key intact. A key only brings two records up;
 by comparing all of both (:mod:`pseudonymise.encoding`). So the keys are few and broad.
 
 No key is made of low-entropy parts alone: a name or a date hashed by itself gives itself away by how often it occurs,
-whatever the key (``tests/unit/pseudonymise/test_match_keys.py`` holds every key to :data:`ENTROPY_FLOOR`).
+whatever the key (``tests/unit/pseudonymise/test_match_keys.py`` holds every key to :data:`ENTROPY_FLOOR`, and
+``tests/privacy/attacks`` measures what is left).
 """
 
 from collections.abc import Callable

@@ -3,7 +3,7 @@
 Two similarity matrices over two sets of the same or of overlapping things are aligned without any pair that is known.
 Each thing's profile, its likenesses sorted, does not depend on who the others are; the closest profiles that choose one
 another are the first anchors. A thing is then described by its likeness to the anchors, and the closest descriptions
-that choose one another are the next anchors, and so on. This is graph matching as Culnane, Rubinstein and Teague (2017),
+that choose one another are the next anchors, and so on. This is graph matching as Culnane and others (2017),
 Vidanage and others (2020) and Schaefer, Armknecht and Heng (2024) use it against encodings, in its simplest form.
 """
 

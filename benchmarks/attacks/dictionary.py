@@ -89,7 +89,9 @@ def _two_layers_without_keys(numbers: pl.DataFrame) -> pl.Series:
 USUAL: tuple[Construction, ...] = (
     Construction("SHA-256", _by_polars(pl.col("number"), "sha2_256")),
     Construction("HMAC-SHA-256, empty key", _by_polars(pl.col("number"), "hmac_sha256", key="")),
-    Construction("HMAC-SHA-256, empty key, with its length", _by_polars(SPELLINGS["with its length"], "hmac_sha256", key="")),
+    Construction(
+        "HMAC-SHA-256, empty key, with its length", _by_polars(SPELLINGS["with its length"], "hmac_sha256", key="")
+    ),
 )
 """What is tried on the whole space."""
 
@@ -104,7 +106,9 @@ CONSTRUCTIONS: tuple[Construction, ...] = (
     *(Construction(name.upper(), _by_hashlib(name)) for name in ("md5", "sha1", "blake2b", "blake2s")),
     Construction("SHA-256 of SHA-256", _hashed_twice),
     *(
-        Construction(f"HMAC-SHA-256, key {key[:8]!r}, {spelling}", _by_polars(SPELLINGS[spelling], "hmac_sha256", key=key))
+        Construction(
+            f"HMAC-SHA-256, key {key[:8]!r}, {spelling}", _by_polars(SPELLINGS[spelling], "hmac_sha256", key=key)
+        )
         for key in GUESSED_KEYS
         for spelling in ("ten digits", "with its length")
     ),

@@ -53,7 +53,10 @@ def attack_filters(held: People, stored: Stored, known: People) -> Matched:
 def attack_tokens(held: People, stored: Stored, known: People) -> Matched:
     """By shared tokens, and by how many there are of every kind."""
     theirs = store(known, make_keys(ATTACKERS_SEED))
-    marks = [counts_of_tokens(people, made).to_numpy().astype(np.float32) for people, made in ((held, stored), (known, theirs))]
+    marks = [
+        counts_of_tokens(people, made).to_numpy().astype(np.float32)
+        for people, made in ((held, stored), (known, theirs))
+    ]
     chosen, mutual = align(_shared(held, stored), _shared(known, theirs), (marks[0], marks[1]), blend=1.0)
     return _judge(held, known, chosen, mutual)
 
@@ -61,7 +64,10 @@ def attack_tokens(held: People, stored: Stored, known: People) -> Matched:
 def attack_sizes(held: People, stored: Stored, known: People) -> Matched:
     """By how many tokens there are of every kind, and by nothing else."""
     theirs = store(known, make_keys(ATTACKERS_SEED))
-    marks = [counts_of_tokens(people, made).to_numpy().astype(np.float32) for people, made in ((held, stored), (known, theirs))]
+    marks = [
+        counts_of_tokens(people, made).to_numpy().astype(np.float32)
+        for people, made in ((held, stored), (known, theirs))
+    ]
     nobody = [np.zeros((len(mark), len(mark)), dtype=np.float32) for mark in marks]
     chosen, mutual = align(nobody[0], nobody[1], (marks[0], marks[1]), blend=1.0)
     return _judge(held, known, chosen, mutual)
@@ -73,6 +79,10 @@ def attack_control(held: People, known: People) -> Matched:
     marks = mine.sum(axis=1)[:, None].astype(np.float32), others.sum(axis=1)[:, None].astype(np.float32)
     chosen, mutual = align(dice(mine), dice(others), marks)
     return _judge(held, known, chosen, mutual)
+
+
+def _numbers_of_tokens(people: People, stored: Stored) -> Matrix:
+    return counts_of_tokens(people, stored).to_numpy().astype(np.float32)
 
 
 def _filters(stored: Stored) -> tuple[np.ndarray, np.ndarray]:
