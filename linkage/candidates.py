@@ -54,9 +54,9 @@ def find_candidates(
 ) -> Candidates:
     """The pairs of records that share a match key.
 
-    ``match_keys`` has the columns ``partner_id``, ``person_ref``, ``key_name``, ``token``. ``records`` (``partner_id``,
-    ``person_ref``) lists all records, so that those without any key are told as unlinkable. The answer does not depend
-    on the order of rows.
+    ``match_keys`` has the columns ``partner_id``, ``person_ref``, ``key_name``, ``token`` (text, or its first 64 bits
+    as a number). ``records`` (``partner_id``, ``person_ref``) lists all records, so that those without any key are told
+    as unlinkable. The answer does not depend on the order of rows.
     """
     held = match_keys.select(*KEY_FRAME).drop_nulls()
     known, places = _number_records(held.select(RECORD_COLUMNS))

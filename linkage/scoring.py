@@ -89,12 +89,14 @@ def score_records(
     it is compared again, and the answer is the same as without (``tests/unit/linkage/test_incremental.py``).
     """
     candidates = find_candidates(match_keys, policy.candidates, records=records)
+    del match_keys  # where the caller does not hold them, a gigabyte of a million records
     places = encodings.select(RECORD_COLUMNS).join(
         candidates.records, on=list(RECORD_COLUMNS), how="left", maintain_order="left"
     )
-    tokens = encodings.select(places[RECORD], *RECORD_COLUMNS, *token_schema()).drop_nulls(RECORD)
+    # Records without a match key have no place, and are in no pair: to leave them out would copy all the others.
+    tokens = encodings.select(places[RECORD], *RECORD_COLUMNS, *token_schema())
     tokens = _without_crowds(tokens, policy.candidates.largest_block)
-    encoded = tokens.select(RECORD)
+    encoded = tokens.select(RECORD).drop_nulls()
     one_file = share_in_one_file(candidates.records)
     comparer = Comparer(tokens, engine, earlier)
 

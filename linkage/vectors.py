@@ -23,9 +23,9 @@ code for each comparison."""
 
 CODES = {comparison.name: pl.UInt8 for comparison in COMPARISONS}
 
-_PAIRS_AT_ONCE = 500_000
+_PAIRS_AT_ONCE = 250_000
 """Pairs compared at a time, so that memory does not grow with their number. An engine holds the tokens of both sides of
-each: of so many pairs among a million records less than 1 GB, and of a million pairs nearly 1.5."""
+each: of so many pairs among a million records half a GB, and of a million pairs nearly 1.5."""
 _HALF = 0x7FFFFFFF
 """Of a token's 64 bits, scoring takes 31. Two of some dozens of tokens meet by chance once in ten million pairs, and a
 million records take half the memory."""
@@ -57,7 +57,7 @@ def _shorten(name: str) -> pl.Expr:
     return pl.when(short.list.len() > 0).then(short).alias(name)
 
 
-def duckdb_engine(*, memory: str = "1500MB", scratch: Path | None = None) -> Engine:
+def duckdb_engine(*, memory: str = "1GB", scratch: Path | None = None) -> Engine:
     """Splink on DuckDB, in memory. ``scratch`` is a private folder for what does not fit; without one nothing is ever
     written."""
     import duckdb
