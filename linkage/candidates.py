@@ -37,7 +37,9 @@ class Candidates:
     - ``unlinkable``: ``partner_id``, ``person_ref`` of records without any: too little is known of them, or they are
       not to be linked. They are counted apart and belong to no person.
     - ``pairs``: ``left`` < ``right`` (records), sorted, each once.
-    - ``alarms``: ``alarm`` (``large_block``), ``key_name``, ``records``: tokens by which nothing was sought.
+    - ``alarms``: ``alarm``, ``key_name``, ``records``: a token by which nothing was sought, since so many records hold it
+      (``large_block``); a key of which the larger blocks were left out, and how many records those hold together, one
+      of several of them as often (``key_cut_short``).
     """
 
     records: pl.DataFrame
@@ -85,6 +87,16 @@ def find_candidates(
         .agg(cost=cost)
         .sort("key_name", "records")
         .filter(pl.col("cost").cum_sum().over("key_name") <= max(policy.pairs_per_record * known.height, 1_000))
+    )
+    left_out = blocks.filter(~too_large).join(affordable, on=["key_name", "records"], how="anti")
+    alarms = pl.concat(
+        [
+            alarms,
+            left_out.group_by("key_name")
+            .agg(pl.col("records").sum())
+            .select(alarm=pl.lit("key_cut_short"), key_name="key_name", records="records")
+            .sort("key_name"),
+        ]
     )
     used = blocks.join(affordable, on=["key_name", "records"], how="semi").select("block")
     members = held.select("block", "record").join(used, on="block", how="semi", maintain_order="left")

@@ -229,7 +229,7 @@ def _with_salt_columns_if_there(normal: pl.DataFrame) -> pl.DataFrame:
 def _by_rank(rows: pl.DataFrame, columns: Sequence[str], seed: int) -> pl.DataFrame:
     """Each combination of the columns with its ``count`` of rows and ``rank``; those that are alike in an order drawn
     by ``seed``."""
-    counted = rows.group_by(columns, maintain_order=True).agg(count=pl.len())
+    counted = rows.group_by(columns).agg(count=pl.len()).sort(columns)
     drawn = np.random.default_rng(seed).permutation(counted.height)
     return (
         counted.with_columns(drawn=pl.Series(drawn))

@@ -49,8 +49,10 @@ def test_of_a_key_that_gives_too_many_pairs_the_largest_blocks_are_left_out_and_
     bounded = find_candidates(keys(**records), CandidatePolicy(pairs_per_record=3.0))
     # Of place, blocks of 10 give 4,500 pairs; those of 20 would give 9,500 more than the 6,000 that are paid for.
     assert bounded.pairs.height == 4_500 + 500
+    assert bounded.alarms.rows() == [("key_cut_short", "place", 1_000)]
     free = find_candidates(keys(**records), CandidatePolicy(pairs_per_record=100.0))
     assert free.pairs.height == 4_500 + 9_500
+    assert free.alarms.is_empty()
     none = find_candidates(keys(**records), CandidatePolicy(pairs_per_record=0.1))
     assert none.pairs.height == 1_000  # a thousand pairs of a key are always paid for: here those of names
 
