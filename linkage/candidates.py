@@ -37,9 +37,9 @@ class Candidates:
     - ``unlinkable``: ``partner_id``, ``person_ref`` of records without any: too little is known of them, or they are
       not to be linked. They are counted apart and belong to no person.
     - ``pairs``: ``left`` < ``right`` (records), sorted, each once.
-    - ``alarms``: ``alarm``, ``key_name``, ``records``: a token by which nothing was sought, since so many records hold it
-      (``large_block``); a key of which the larger blocks were left out, and how many records those hold together, one
-      of several of them as often (``key_cut_short``).
+    - ``alarms``: ``alarm``, ``key_name``, ``records``: a token by which nothing was sought, since so many records hold
+      it (``large_block``); a key of which the larger blocks were left out, and how many records those hold together,
+      one of several of them as often (``key_cut_short``).
     """
 
     records: pl.DataFrame
