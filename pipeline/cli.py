@@ -2,6 +2,7 @@
 officer's command loads what a data officer has installed.
 """
 
+import contextlib
 from importlib import import_module
 
 import click
@@ -47,6 +48,16 @@ class LazyCommands(Commands):
 @click.version_option(package_name="linkarms")
 def main() -> None:
     """Linkarms: pooled evidence without pooled identities."""
+    _leave_no_memory_on_the_disk()
+
+
+def _leave_no_memory_on_the_disk() -> None:
+    """No crash of this process, or of one that it starts, writes a core dump: identifiers and keys would be in it
+    (``tests/privacy/test_crashes.py``)."""
+    with contextlib.suppress(ImportError):  # Windows has no such limit, and writes no dump unless it is told to
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 The attacker holds published ids, pseudonyms of the pool, match keys and encodings, has no key, and supposes that some
 of them are a hash of the NHS number: plain, under a key that anybody would try, in another spelling or cut short. There
 are nine digits and a check digit (modulus 11), some 909 million numbers in all, so all can be tried.
+Of the pool's pseudonyms the worst is supposed: that a partner's own client numbers *are* NHS numbers.
 
 A construction's value counts as found where its first 64 bits are those of a stored value, in either order of bytes;
 that covers everything that is cut short from its end. By chance one such match in 10^5 whole runs is to be expected.
@@ -18,10 +19,12 @@ import polars as pl
 import polars_hash
 
 from benchmarks.attacks.people import MOMENT, Stored
+from protocol.loading import default_agreement_folder, load_agreement
 from pseudonymise.encoding import TOKEN_SETS, encode_persons
 from pseudonymise.keys import KeyRing
 from pseudonymise.match_keys import build_match_keys
 from pseudonymise.normalise import NORMAL_FIELDS
+from pseudonymise.output import derive_person_refs, derive_row_keys
 from pseudonymise.tokens import frame_text
 
 BLOCK = 1_000_000
@@ -198,14 +201,25 @@ def attack(targets: Targets, numbers: Iterable[pl.Series], constructions: Sequen
     return Found(tried, len(constructions), hits, time.monotonic() - started)
 
 
-def attack_whole_scheme(targets: Targets, numbers: pl.Series, rings: Sequence[KeyRing]) -> int:
+def pool_of(numbers: pl.Series, partner_id: str, key_ring: KeyRing) -> dict[str, pl.Series]:
+    """The pool's pseudonyms of a partner whose own client numbers these are: of persons, and of rows about them."""
+    table = load_agreement(default_agreement_folder()).contract.table("person")
+    rows = pl.DataFrame(dict.fromkeys(table.key, numbers))
+    return {
+        "persons of the pool": derive_person_refs(numbers, partner_id, key_ring),
+        "rows of the pool": derive_row_keys(rows, table, partner_id, key_ring),
+    }
+
+
+def attack_whole_scheme(targets: Targets, numbers: pl.Series, partner_id: str, rings: Sequence[KeyRing]) -> int:
     """The scheme itself under key rings that can be guessed: how many stored values come out."""
     blank = dict.fromkeys(NORMAL_FIELDS, pl.lit(None, dtype=pl.String)) | {"nhs_number": pl.col("number")}
     normal = numbers.alias("number").to_frame().select(**blank)
     refs = pl.Series("person_ref", [str(place) for place in range(normal.height)])
     found = 0
     for ring in rings:
-        guessed = Targets.of({}, Stored(build_match_keys(normal, refs, ring), encode_persons(normal, refs, ring)))
+        made = Stored(build_match_keys(normal, refs, ring), encode_persons(normal, refs, ring))
+        guessed = Targets.of(pool_of(numbers, partner_id, ring), made)
         found += guessed.heads.join(targets.heads, on="head", how="semi").height
     return found
 

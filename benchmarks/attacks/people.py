@@ -73,10 +73,30 @@ def half_of(people: People, seed: int) -> People:
     return people.take(np.flatnonzero(people.records["person"].is_in(chosen.implode()).to_numpy()))
 
 
+def half_among_others(people: People, others: People, seed: int) -> People:
+    """All records of half of the persons, and as many of other people, whose persons are none of ``people``'s."""
+    half = half_of(people, seed)
+    strangers = others.take(np.arange(min(half.height, others.height)))
+    named = strangers.records.with_columns(
+        person_ref=pl.concat_str(pl.lit("other "), "person_ref"), person=pl.concat_str(pl.lit("other "), "person")
+    )
+    return People(pl.concat([half.normal, strangers.normal]), pl.concat([half.records, named]))
+
+
+def shuffled(people: People, seed: int) -> People:
+    """The same records in an order that says nothing."""
+    return people.take(np.random.default_rng(seed).permutation(people.height))
+
+
+def raw_keys(seed: int) -> tuple[bytes, bytes]:
+    """K1 and K2 of :func:`make_keys`."""
+    raw = np.random.default_rng([seed, 4711]).bytes(64)
+    return raw[:32], raw[32:]
+
+
 def make_keys(seed: int) -> KeyRing:
     """Keys that no attacker is given."""
-    raw = np.random.default_rng([seed, 4711]).bytes(64)
-    return KeyRing(raw[:32], raw[32:], MOMENT)
+    return KeyRing(*raw_keys(seed), MOMENT)
 
 
 def store(people: People, key_ring: KeyRing) -> Stored:

@@ -15,7 +15,9 @@ _MARKED = re.compile(f"(?<={re.escape(BEGIN)}\n\n).*?(?=\n{re.escape(END)})", re
 
 
 def keep(results: Results) -> None:
-    """Write the figures, to four places."""
+    """Write the figures, to four places. Those of the whole space of NHS numbers stay unless they were taken again."""
+    if RESULTS.exists() and "whole" not in results["dictionary"] and "whole" in (before := read()["dictionary"]):
+        results["dictionary"]["whole"] = before["whole"]
     RESULTS.write_text(json.dumps(_rounded(results), indent=1) + "\n", encoding="utf-8")
 
 
@@ -38,21 +40,22 @@ def table(results: Results) -> str:
     salted = {tokens.name: _salts(tokens.salts) for tokens in TOKEN_SETS}
     parts = {key.name: " + ".join(key.fields) for key in MATCH_KEYS}
     lines = [
-        "| token | hashed together with | commonest: share of persons | missing | attack learns most of"
-        " | it gets right | guessing gets right |",
-        "|---|---|---|---|---|---|---|",
+        "| token | hashed together with | commonest: share of persons | missing | attacker knows | learns most of"
+        " | gets right | guessing gets right |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for leak in results["ranks"]:
         kind = parts[leak["name"]] if leak["kind"] == "match key" else salted[leak["name"]]
         name = f"`{leak['name']}`" + (", match key" if leak["kind"] == "match key" else "")
         lines.append(
             f"| {name} | {kind} | {_percent(leak['commonest'])} | {leak['missing']:.0%} |"
-            f" {leak['part'].replace('_', ' ')} | {_percent(leak['recovered'])} | {_percent(leak['guessed'])} |"
+            f" {leak['known']} | {leak['part'].replace('_', ' ')} |"
+            f" {_percent(leak['recovered'])} | {_percent(leak['guessed'])} |"
         )
     for leak in results["rank controls"]:
         lines.append(
             f"| *control:* {leak['name']}, hashed alone | - | {_percent(leak['commonest'])} | {leak['missing']:.0%} |"
-            f" itself | {_percent(leak['recovered'])} | {_percent(leak['guessed'])} |"
+            f" all | itself | {_percent(leak['recovered'])} | {_percent(leak['guessed'])} |"
         )
     lines += [
         "",
@@ -65,24 +68,32 @@ def table(results: Results) -> str:
         f"| pattern mining: names from filters (worst of four) | {_percent(worst['recovered'])} |"
         f" {_percent(worst['guessed'])} | {_percent(control['recovered'])} |"
     )
-    graphs = results["graphs"]
     for name, told in (
-        ("filters", "graph matching by filters, every clear record known"),
-        ("sizes", "numbers of tokens alone, every clear record known"),
-        ("tokens, half known", "graph matching by shared tokens, the clear records of half of the persons known"),
-        ("tokens", "graph matching by shared tokens, every clear record known"),
+        ("filters", "graph matching by filters"),
+        ("sizes", "numbers of tokens alone"),
+        ("tokens", "graph matching by shared tokens"),
     ):
-        made = graphs[name]
-        lines.append(
-            f"| {told} | {_percent(made['right'])} | {_percent(made['by_chance'])} |"
-            f" {_percent(graphs['control']['right'])} |"
-        )
+        for known in ("half", "all"):
+            made, plain = results["graphs"][known][name], results["graphs"][known]["control"]
+            lines.append(
+                f"| {told}, who knows {known} | {_percent(made['right'])} | {_percent(made['by_chance'])} |"
+                f" {_percent(plain['right'])} |"
+            )
     tried, k1 = results["dictionary"], results["with K1"]
+    lines.append(
+        f"| dictionary, {tried['constructions']} constructions of {tried['numbers']:,} NHS numbers |"
+        f" {tried['found']} found | - | {_percent(tried['control found'])} |"
+    )
+    if whole := tried.get("whole"):
+        lines.append(
+            f"| dictionary, {whole['constructions']} constructions of all {whole['numbers']:,} NHS numbers |"
+            f" {whole['found']} found | - | {_percent(whole['control found'])} |"
+        )
     lines += [
-        f"| dictionary of NHS numbers, {tried['constructions']} constructions without a key | {tried['found']} of"
-        f" {tried['numbers']:,} tried | - | {_percent(tried['control found'])} |",
         f"| K1 and a list of NHS numbers, against what is stored | {_percent(k1['in_stored'])} | - |"
         f" {_percent(k1['in_inner'])} of inner tokens |",
+        f"| no key, and the list submitted to the hub, against what is stored |"
+        f" {_percent(k1['by_submitting'])} | - | - |",
     ]
     return "\n".join(lines) + "\n"
 

@@ -10,6 +10,7 @@ import io
 import logging
 import subprocess
 import sys
+import tempfile
 import traceback
 import zipfile
 from collections.abc import Mapping
@@ -247,6 +248,8 @@ class Run:
     leftovers: list[str]
     dropped: list[str]
     """Names in the inbox before; settling gives drops names of our own."""
+    temporary: list[str]
+    """What is left in the folder for temporary files."""
 
 
 @pytest.fixture
@@ -256,7 +259,12 @@ def run(
     agreement: Agreement,
     caplog: pytest.LogCaptureFixture,
     capfd: pytest.CaptureFixture[str],
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Run:
+    temporary = tmp_path_factory.mktemp("temporary")
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    monkeypatch.setattr(tempfile, "tempdir", None)
     caplog.set_level(logging.DEBUG)
     logging.getLogger().setLevel(logging.DEBUG)
     told, leftovers = Told(), []
@@ -299,7 +307,8 @@ def run(
     search.add("logs", "\n".join(f"{record.__dict__} {record.getMessage()}" for record in caplog.records))
     search.add("returned and raised", "\n".join(told.texts))
     search.add("log of the database", world.server.state().log.read_bytes())
-    return Run(world, search, told, leftovers, dropped)
+    left = [str(path.relative_to(temporary)) for path in temporary.rglob("*")]
+    return Run(world, search, told, leftovers, dropped, left)
 
 
 def read_key_secrets(world: World) -> list[bytes]:
@@ -334,6 +343,7 @@ def test_no_canary_and_no_key_is_in_anything_that_a_whole_run_leaves(run: Run, a
     assert len(secrets) == 2
     assert run.search.find_bytes(secrets) == []
     assert run.leftovers == []
+    assert run.temporary == []
 
     rules = {rule.code for table in agreement.contract.tables for rule in table.rules}
     for path in (path for path in outbox if path.name == "held-back-rows.csv"):

@@ -6,6 +6,7 @@ from benchmarks.attacks.people import People, Stored, half_of, make_keys, make_p
 from pseudonymise.keys import KeyRing
 
 RECORDS = 4_000
+KEYS_SEED = 4
 
 
 @pytest.fixture(scope="package")
@@ -25,7 +26,7 @@ def half(held: People) -> People:
 
 @pytest.fixture(scope="package")
 def key_ring() -> KeyRing:
-    return make_keys(4)
+    return make_keys(KEYS_SEED)
 
 
 @pytest.fixture(scope="package")

@@ -10,10 +10,10 @@ MARGIN = 0.01
 
 @pytest.mark.parametrize(("name", "column"), patterns.FILTER_SETS)
 def test_mining_patterns_of_filters_gets_no_more_names_than_guessing(
-    held: People, stored: Stored, others: People, name: str, column: str
+    held: People, stored: Stored, name: str, column: str
 ) -> None:
     rows, bits = patterns.filter_bits(stored.encodings, name)
-    made = patterns.attack(bits, held.normal[column][rows.tolist()], others.normal[column])
+    made = patterns.attack(bits, held.normal[column][rows.tolist()], held.normal[column])
     assert made.filters > 3_000
     assert made.recovered < made.guessed + MARGIN
 

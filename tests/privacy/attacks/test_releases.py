@@ -17,6 +17,6 @@ def test_the_same_audience_under_other_keys_shares_none_either() -> None:
     assert made.in_one_place < 10
 
 
-def test_the_same_audience_under_the_same_keys_shares_all() -> None:
+def test_two_releases_for_one_audience_share_all_ids() -> None:
     ring = make_keys(5)
     assert releases.attack(5_000, ("council", ring), ("council", ring)).equal == 5_000

@@ -21,4 +21,4 @@ def test_measured_again_in_small_the_figures_are_alike(held: People, stored: Sto
     for leak in rank.attack_all(held, stored, others):
         earlier = kept[leak.name + leak.kind]
         assert abs(leak.missing - earlier["missing"]) < 0.03, leak.name
-        assert abs(leak.beyond_guessing - (earlier["recovered"] - earlier["guessed"])) < 0.01, leak.name
+        assert abs(leak.beyond_guessing - (earlier["recovered"] - earlier["guessed"])) < 0.02, leak.name
